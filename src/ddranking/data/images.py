@@ -1,0 +1,412 @@
+"""Images with labels, a dataset of two halves, and the draws from it that every entry shares.
+
+Shapes: N images, C channels, H height, W width. Pixels are uint8 as they were published; labels
+are int64 in [0, K). Nothing here knows files, colour spaces or PyTorch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ddranking.errors import BadInput
+from ddranking.seeds import generator
+
+Constants = tuple[tuple[float, ...], tuple[float, ...]]
+"""Mean and standard deviation per channel, of pixels scaled to [0, 1]."""
+
+MIN_CLASSES, MAX_CLASSES = 2, 1000
+
+
+@dataclass(frozen=True)
+class Images:
+    """Labelled images. ``pixels`` uint8 ``[N, C, H, W]`` (may be a memory map), ``labels`` ``[N]``.
+
+    Raises:
+        BadInput: wrong dtype or shape, or a negative label.
+    """
+
+    pixels: np.ndarray
+    labels: np.ndarray
+
+    def __post_init__(self) -> None:
+        _check_pixels("pixels", self.pixels)
+        _check_labels("labels", self.labels, len(self.pixels))
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """One image's (C, H, W)."""
+        channels, height, width = self.pixels.shape[1:]
+        return channels, height, width
+
+    def take(self, indices: np.ndarray) -> Images:
+        """The images at ``indices``, in that order, copied into memory."""
+        return Images(np.asarray(self.pixels[indices]), np.asarray(self.labels[indices]))
+
+    def __reduce__(self):
+        """A memory map travels to another process as its file's name, never as its content."""
+        return _images, (_portable(self.pixels), _portable(self.labels))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Images):
+            return NotImplemented
+        return np.array_equal(self.labels, other.labels) and np.array_equal(
+            self.pixels, other.pixels
+        )
+
+    __hash__ = None  # type: ignore[assignment]  # arrays compare by content and have no hash
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A dataset as everything above this room sees it: train and test images, and what they are.
+
+    ``mean`` and ``std`` are the constants the field standardises with, not statistics of these
+    pixels; ``lineages`` names further constants in use (see :mod:`ddranking.data.catalog`).
+    ``title`` says which copy it is, as in "CIFAR-10 (JPEG copy)". ``digest`` is "sha256:..." of
+    the encoded images and labels; see :func:`digest_of`.
+    """
+
+    name: str
+    title: str
+    num_classes: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    class_names: tuple[str, ...]
+    train: Images
+    test: Images
+    digest: str
+    lineages: Mapping[str, Constants] = field(default_factory=dict)
+
+    @property
+    def channels(self) -> int:
+        return self.train.shape[0]
+
+    @property
+    def image_size(self) -> int:
+        """Height and width in pixels: images are square."""
+        return self.train.shape[1]
+
+    @classmethod
+    def from_arrays(
+        cls,
+        name: str,
+        train_pixels: np.ndarray,
+        train_labels: np.ndarray,
+        test_pixels: np.ndarray,
+        test_labels: np.ndarray,
+        *,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        title: str = "",
+        class_names: Sequence[str] = (),
+    ) -> Dataset:
+        """A dataset of a user's own arrays, checked and digested.
+
+        Args:
+            name: how records and tracks call it.
+            train_pixels: uint8 ``[N, C, S, S]``; ``[N, S, S]`` is read as one channel.
+            train_labels: any integers ``[N]``, in [0, K) with every class present.
+            test_pixels: as ``train_pixels``, same C and S.
+            test_labels: as ``train_labels``; no class that training images lack.
+            mean: per channel, of pixels / 255; measured on the training images when left out.
+            std: likewise.
+            title: what people read; ``name`` when left out.
+            class_names: K names, or none.
+
+        Raises:
+            BadInput: what is wrong with which array.
+
+        >>> pixels = np.zeros((4, 1, 8, 8), np.uint8)
+        >>> Dataset.from_arrays("mine", pixels, [0, 1, 0, 1], pixels, [0, 1, 0, 1]).num_classes
+        2
+        """
+        halves = {}
+        given = (("train", train_pixels, train_labels), ("test", test_pixels, test_labels))
+        for half, pixels, labels in given:
+            pixels = np.asarray(pixels)
+            pixels = pixels[:, None] if pixels.ndim == 3 else pixels
+            _check_pixels(f"{half}_pixels", pixels)
+            labels = _as_int64(f"{half}_labels", labels)
+            _check_labels(f"{half}_labels", labels, len(pixels))
+            halves[half] = Images(np.ascontiguousarray(pixels), labels)
+        train, test = halves["train"], halves["test"]
+        num_classes = check_halves(train, test, class_names=tuple(class_names))
+        measured = channel_constants(train.pixels) if mean is None or std is None else None
+        return cls(
+            name=name,
+            title=title or name,
+            num_classes=num_classes,
+            mean=_constants("mean", mean, measured and measured[0], train.shape[0]),
+            std=_constants("std", std, measured and measured[1], train.shape[0]),
+            class_names=tuple(class_names),
+            train=train,
+            test=test,
+            digest=digest_of_arrays(train, test),
+        )
+
+
+class Split(NamedTuple):
+    """Two disjoint sets of indices that together are the training images; both sorted."""
+
+    train: np.ndarray
+    validation: np.ndarray
+
+
+def stratified_split(labels: np.ndarray, size: int, *, seed: int = 0) -> Split:
+    """Hold out ``size`` images in total, each class in proportion to its frequency.
+
+    Class c with n_c of N images gives ``size * n_c / N`` images, rounded so that the counts sum
+    to ``size``: the largest remainders are rounded up, ties by lower class index. No class gives
+    its last image. Which images a class gives depends on its labels and ``seed`` only.
+
+    Args:
+        labels: int64 ``[N]``.
+        size: validation images in total, 0 <= size <= N - (number of classes).
+        seed: names the draw.
+
+    Raises:
+        BadInput: ``size`` outside its range.
+
+    >>> split = stratified_split(np.arange(20) % 2, 6)
+    >>> len(split.train), np.bincount(np.arange(20)[split.validation] % 2).tolist()
+    (14, [3, 3])
+    """
+    labels = np.asarray(labels)
+    classes, counts = np.unique(labels, return_counts=True)
+    room = counts - 1
+    if not 0 <= size <= room.sum():
+        raise BadInput(
+            "validation size",
+            expected=f"0 to {room.sum()} (of {len(labels)} images, every class keeps one)",
+            got=str(size),
+        )
+    taken = []
+    for label, count in zip(classes, _proportional(size, counts, room), strict=True):
+        members = np.flatnonzero(labels == label)
+        taken.append(_shuffled(members, seed, "validation", int(label))[:count])
+    validation = np.sort(np.concatenate(taken)).astype(np.int64)
+    held_out = np.zeros(len(labels), bool)
+    held_out[validation] = True
+    return Split(train=np.flatnonzero(~held_out).astype(np.int64), validation=validation)
+
+
+def random_subset(
+    labels: np.ndarray, ipc: int, *, seed: int, among: np.ndarray | None = None
+) -> np.ndarray:
+    """Draw ``ipc`` images of every class without replacement: the random baseline of one seed.
+
+    Args:
+        labels: int64 ``[N]`` of the whole training set; classes are 0 ... max(labels).
+        ipc: images per class, at least 1.
+        seed: names the draw. Of one seed, a smaller ``ipc`` gives a prefix of each class.
+        among: indices that may be drawn (their order does not matter); all when left out.
+
+    Returns:
+        int64 indices ``[K * ipc]``, class after class, within a class in the order drawn.
+
+    Raises:
+        BadInput: ``ipc`` below 1, or a class with too few images.
+    """
+    labels = np.asarray(labels)
+    allowed = np.arange(len(labels)) if among is None else np.unique(np.asarray(among))
+    if ipc < 1:
+        raise BadInput("images per class", expected="at least 1", got=str(ipc))
+    allowed_labels = labels[allowed]
+    drawn = []
+    for label in range(int(labels.max(initial=-1)) + 1):
+        members = allowed[allowed_labels == label]
+        if len(members) < ipc:
+            raise BadInput(
+                "images per class",
+                expected=f"at most {len(members)}, all that class {label} has to draw from",
+                got=str(ipc),
+                hint="Use fewer images per class or a smaller validation split.",
+            )
+        drawn.append(_shuffled(members, seed, "random-subset", label)[:ipc])
+    return np.concatenate(drawn).astype(np.int64) if drawn else np.zeros(0, np.int64)
+
+
+def channel_constants(pixels: np.ndarray, chunk: int = 4096) -> Constants:
+    """Mean and standard deviation per channel of ``pixels / 255``, over all N, H, W."""
+    total = np.zeros(pixels.shape[1])
+    squares = np.zeros(pixels.shape[1])
+    for start in range(0, len(pixels), chunk):
+        block = np.asarray(pixels[start : start + chunk], np.float64) / 255
+        total += block.sum(axis=(0, 2, 3))
+        squares += np.square(block).sum(axis=(0, 2, 3))
+    values = len(pixels) * pixels.shape[2] * pixels.shape[3]
+    mean = total / values
+    std = np.sqrt(np.maximum(squares / values - mean**2, 0))
+    return tuple(map(float, mean)), tuple(map(float, std))
+
+
+def image_hash(encoded: bytes | memoryview) -> bytes:
+    """SHA-256 (32 bytes) of one image as it was published: its file's bytes, or raw pixels."""
+    return hashlib.sha256(encoded).digest()
+
+
+def digest_of(
+    shape: tuple[int, int, int],
+    train: tuple[Iterable[bytes], np.ndarray],
+    test: tuple[Iterable[bytes], np.ndarray],
+) -> str:
+    """What a dataset is, independent of the JPEG decoder that reads it.
+
+    SHA-256 over a line with (C, H, W) of the images after resizing, then train, then test: a line
+    with the count, then per image in order its :func:`image_hash` and its label as 8 bytes little
+    endian. Decoded JPEG pixels differ by a level or two between decoders and so are no part of it.
+
+    Args:
+        shape: (C, H, W).
+        train: hashes and labels.
+        test: hashes and labels.
+    """
+    whole = hashlib.sha256("ddranking.dataset/1 {} {} {}\n".format(*shape).encode())
+    for half, (hashes, labels) in (("train", train), ("test", test)):
+        whole.update(f"{half} {len(labels)}\n".encode())
+        for one, label in zip(hashes, labels, strict=True):
+            whole.update(one)
+            whole.update(int(label).to_bytes(8, "little"))
+    return f"sha256:{whole.hexdigest()}"
+
+
+def digest_of_arrays(train: Images, test: Images) -> str:
+    """:func:`digest_of` for lossless pixels, whose C-ordered CHW bytes are their encoding."""
+    halves = [(map(_pixel_hash, images.pixels), images.labels) for images in (train, test)]
+    return digest_of(train.shape, *halves)
+
+
+def check_halves(
+    train: Images, test: Images, *, num_classes: int | None = None, class_names: Sequence[str] = ()
+) -> int:
+    """Check that two halves make one dataset; return its number of classes.
+
+    Raises:
+        BadInput: shapes differ or are not square, labels out of range, a class without images.
+    """
+    if train.shape != test.shape or train.shape[1] != train.shape[2]:
+        raise BadInput(
+            "image shape",
+            expected="square images of one size in train and test",
+            got=f"{train.shape} and {test.shape} (channels, height, width)",
+        )
+    present = np.bincount(train.labels)
+    count = num_classes or len(class_names) or len(present)
+    if not MIN_CLASSES <= count <= MAX_CLASSES:
+        raise BadInput("classes", expected=f"{MIN_CLASSES} to {MAX_CLASSES:,}", got=str(count))
+    for half, labels in (("train", train.labels), ("test", test.labels)):
+        if labels.max() >= count:
+            raise BadInput(
+                f"{half} labels", expected=f"0 to {count - 1}", got=f"the label {labels.max()}"
+            )
+    present = np.bincount(train.labels, minlength=count)
+    if not present.all():
+        raise BadInput(
+            "train labels",
+            expected=f"images of every class from 0 to {count - 1}",
+            got=f"none of class {int(np.flatnonzero(present == 0)[0])}",
+        )
+    if class_names and len(class_names) != count:
+        raise BadInput("class names", expected=f"{count} names", got=str(len(class_names)))
+    return count
+
+
+def _check_pixels(what: str, pixels: np.ndarray) -> None:
+    if pixels.dtype != np.uint8:
+        raise BadInput(
+            what,
+            expected="uint8 in [0, 255]",
+            got=f"dtype {pixels.dtype}",
+            hint="Convert values in [0, 1] with (255 * x).round().astype('uint8').",
+        )
+    if pixels.ndim != 4 or 0 in pixels.shape:
+        raise BadInput(
+            what, expected="an array [N, C, H, W] with N >= 1", got=f"shape {list(pixels.shape)}"
+        )
+
+
+def _check_labels(what: str, labels: np.ndarray, count: int) -> None:
+    if labels.dtype != np.int64:
+        raise BadInput(what, expected="int64", got=f"dtype {labels.dtype}")
+    if labels.shape != (count,):
+        raise BadInput(what, expected=f"{count} labels, one per image", got=str(labels.shape))
+    if labels.min() < 0 or labels.max() >= MAX_CLASSES:
+        wrong = labels.min() if labels.min() < 0 else labels.max()
+        raise BadInput(what, expected=f"0 to {MAX_CLASSES - 1}", got=f"the label {wrong}")
+
+
+def _as_int64(what: str, labels: Any) -> np.ndarray:
+    labels = np.asarray(labels)
+    if labels.dtype.kind not in "iu":
+        raise BadInput(what, expected="integers", got=f"dtype {labels.dtype}")
+    return labels.astype(np.int64)
+
+
+def _constants(
+    what: str, given: Sequence[float] | None, measured: tuple[float, ...] | None, channels: int
+) -> tuple[float, ...]:
+    values = tuple(float(v) for v in (given if given is not None else measured or ()))
+    positive = all(v > 0 for v in values) if what == "std" and given is not None else True
+    if len(values) != channels or not np.isfinite(values).all() or not positive:
+        kind = "positive numbers" if what == "std" else "finite numbers"
+        raise BadInput(what, expected=f"{channels} {kind}, one per channel", got=str(values))
+    # A channel without contrast would divide by zero; any scale is right for it.
+    return tuple(v or 1.0 for v in values) if what == "std" else values
+
+
+def _proportional(size: int, counts: np.ndarray, room: np.ndarray) -> np.ndarray:
+    """Largest-remainder rounding of ``size * counts / sum(counts)``, at most ``room`` each."""
+    total = int(counts.sum())
+    share = size * counts.astype(np.int64)  # in units of 1 / total, so that ties are exact
+    given = np.minimum(share // total, room)
+    while (missing := size - int(given.sum())) > 0:
+        open_classes = np.flatnonzero(given < room)
+        by_need = np.argsort((given * total - share)[open_classes], kind="stable")
+        given[open_classes[by_need[:missing]]] += 1
+    return given
+
+
+def _shuffled(members: np.ndarray, seed: int, *purpose: str | int) -> np.ndarray:
+    """A permutation by sorting raw PCG64 output.
+
+    NumPy promises the raw stream for ever, but not ``permutation``; a published random baseline
+    has to be drawn again years later.
+    """
+    keys = generator(seed, *purpose).bit_generator.random_raw(len(members))
+    return members[np.argsort(keys, kind="stable")]
+
+
+def _pixel_hash(image: np.ndarray) -> bytes:
+    return image_hash(np.ascontiguousarray(image).data)
+
+
+class _OnDisk(NamedTuple):
+    path: str
+
+
+def _portable(array: np.ndarray) -> np.ndarray | _OnDisk:
+    """A memory map over one whole ``.npy`` becomes its path; anything else stays an array."""
+    name = getattr(array, "filename", None)
+    if isinstance(array, np.memmap) and name and re.search(r"\.npy$", str(name)):
+        whole = np.load(name, mmap_mode="r")
+        if (whole.offset, whole.shape, whole.strides) == (array.offset, array.shape, array.strides):
+            return _OnDisk(str(Path(name).resolve()))
+    return np.asarray(array)
+
+
+def _images(pixels: np.ndarray | _OnDisk, labels: np.ndarray | _OnDisk) -> Images:
+    return Images(_opened(pixels), _opened(labels))
+
+
+def _opened(array: np.ndarray | _OnDisk) -> np.ndarray:
+    return np.load(array.path, mmap_mode="r") if isinstance(array, _OnDisk) else array

@@ -1,0 +1,389 @@
+"""A distilled set: its tensors and its card, in memory and as one ``.safetensors`` file.
+
+Shape letters: N images, C channels, H height, W width, K classes, V stored views per image.
+No torch is imported here: a set can be inspected, digested and validated anywhere.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.numpy
+from pydantic import ValidationError
+from safetensors import SafetensorError
+
+from ddranking.data.catalog import facts
+from ddranking.distilled.card import SCHEMA, TRAINING_FIELDS, Card
+from ddranking.distilled.faults import IMAGE_DTYPES, check
+from ddranking.errors import BadDistilledSet, BadFile, BadInput
+
+__all__ = ["SCHEMA", "Card", "DistilledSet", "as_float", "load", "save", "validate"]
+
+#: A header holds a handful of tensors and a card. A larger one is an attack or another kind of
+#: file, and is refused before anything is allocated.
+HEADER_LIMIT = 1 << 20
+
+#: safetensors' names of the types each tensor may have.
+TENSORS: dict[str, tuple[str, ...]] = {
+    "images": ("F32", "F16", "U8"),
+    "labels": ("I64",),
+    "soft_labels": ("F32",),
+    "learning_rate": ("F64", "F32"),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class DistilledSet:
+    """Images that stand in for a dataset.
+
+    Attributes:
+        images: ``[N, C, H, W]`` float32, float16 or uint8, in the space that ``card.space`` names.
+        labels: int64 ``[N]`` in ``[0, num_classes)``.
+        card: what else is known, see :class:`Card`.
+        num_classes: K, the number of classes of the dataset.
+        soft_labels: float32 ``[N, K]`` or ``[N, V, K]``, or None.
+        learning_rate: the rate that was learned with the images, or None.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    card: Card
+    num_classes: int
+    soft_labels: np.ndarray | None = None
+    learning_rate: float | None = None
+
+    @classmethod
+    def from_arrays(
+        cls,
+        images: Any,
+        labels: Any,
+        *,
+        soft_labels: Any = None,
+        learning_rate: float | None = None,
+        **card: Any,
+    ) -> DistilledSet:
+        """Build and validate a set from arrays and the fields of its card.
+
+        ``dataset``, ``ipc``, ``space`` (a space, its dict, or its name) and ``method`` are
+        required; the other fields of :class:`Card` are optional. Float images become float32
+        unless they are float16; integer labels become int64.
+
+        Raises:
+            BadDistilledSet: as :func:`validate`.
+            UnknownName: no such dataset.
+
+        >>> import numpy as np
+        >>> one = DistilledSet.from_arrays(
+        ...     np.zeros((10, 1, 28, 28), np.uint8), range(10),
+        ...     dataset="mnist", ipc=1, space={"kind": "pixel"}, method="black")
+        >>> one.num_classes
+        10
+        """
+        if isinstance(card.get("space"), str):
+            card["space"] = {"kind": card["space"]}
+        made = _card(card)
+        built = cls(
+            images=_plain_images(images),
+            labels=_plain_labels(labels),
+            card=made,
+            num_classes=facts(made.dataset).num_classes,
+            soft_labels=None if soft_labels is None else _plain(soft_labels, np.float32),
+            learning_rate=None if learning_rate is None else float(learning_rate),
+        )
+        validate(built)
+        return built
+
+    @property
+    def digest(self) -> str:
+        """``sha256:`` of the tensors and of the card's fields that change a training.
+
+        Taken over type, shape and little-endian bytes of each tensor and over
+        ``card.TRAINING_FIELDS``; the same whatever the file's layout, authors or links.
+        """
+        whole = hashlib.sha256()
+        fields = self.card.model_dump(mode="json", by_alias=True, include=set(TRAINING_FIELDS))
+        whole.update(_canonical({"schema": SCHEMA, **fields}))
+        for name, tensor in sorted(_tensors(self).items()):
+            little = np.ascontiguousarray(tensor, dtype=tensor.dtype.newbyteorder("<"))
+            head = {"name": name, "dtype": tensor.dtype.name, "shape": list(tensor.shape)}
+            whole.update(b"\0" + _canonical(head) + b"\0")
+            whole.update(little.reshape(-1).view(np.uint8).data)
+        return f"sha256:{whole.hexdigest()}"
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+def as_float(images: np.ndarray) -> np.ndarray:
+    """The values that pixels stand for, as float32: uint8 means ``value / 255``, floats stay.
+
+    >>> as_float(np.array([0, 255], np.uint8))
+    array([0., 1.], dtype=float32)
+    """
+    if images.dtype == np.uint8:
+        return images.astype(np.float32) / np.float32(255)
+    return images.astype(np.float32, copy=False)
+
+
+def validate(distilled: DistilledSet) -> None:
+    """Check everything that can be checked without training.
+
+    Raises:
+        BadDistilledSet: the first fault found, in one line; see :mod:`ddranking.distilled.faults`.
+    """
+    known = facts(distilled.card.dataset)
+    if distilled.num_classes != known.num_classes:
+        raise BadDistilledSet(
+            "num_classes",
+            expected=f"{known.num_classes} for {distilled.card.dataset}",
+            got=str(distilled.num_classes),
+        )
+    check(distilled, known)
+
+
+def save(distilled: DistilledSet, path: str | os.PathLike[str]) -> None:
+    """Write a set as one ``.safetensors`` file, the same bytes for the same set every time.
+
+    The file appears whole or not at all: it is written under a temporary name in the same folder,
+    flushed to the disk and renamed.
+
+    Raises:
+        BadDistilledSet: the set does not validate (nothing is written).
+        BadFile: the place cannot be written, or the disk is full.
+    """
+    validate(distilled)
+    target = Path(path)
+    if target.suffix != ".safetensors":
+        raise BadFile(
+            str(target), expected="a name that ends in .safetensors", got=target.suffix or "none"
+        )
+    card = distilled.card.model_dump_json(by_alias=True)
+    tensors = {name: np.ascontiguousarray(each) for name, each in _tensors(distilled).items()}
+    try:
+        handle, temporary = tempfile.mkstemp(
+            dir=target.parent, prefix=f".{target.stem[:40]}.", suffix=".part"
+        )
+        os.close(handle)
+    except OSError as error:
+        raise _unwritable(target, error) from None
+    try:
+        # mkstemp makes private files; a distilled set is meant to be shared, as open() would make it.
+        safetensors.numpy.save_file(tensors, temporary, metadata={"card": card})
+        mask = os.umask(0)
+        os.umask(mask)
+        Path(temporary).chmod(0o666 & ~mask)
+        with open(temporary, "rb") as written:
+            os.fsync(written.fileno())
+        os.replace(temporary, target)
+    except (OSError, SafetensorError) as error:
+        raise _unwritable(target, error) from None
+    finally:
+        with contextlib.suppress(OSError):
+            Path(temporary).unlink(missing_ok=True)
+
+
+def load(path: str | os.PathLike[str]) -> DistilledSet:
+    """Read and validate a set that :func:`save` wrote, trusting nothing in the file.
+
+    Raises:
+        BadFile: missing, truncated, another format, or a header over ``HEADER_LIMIT``.
+        BadDistilledSet: tensors or card that cannot be scored; ``what`` starts with the path.
+        UnknownName: the card names a dataset that is not known.
+    """
+    source = Path(path)
+    declared = read_header(source)
+    card = _card_of(source, declared)
+    _check_declared(source, declared)
+    try:
+        tensors = safetensors.numpy.load_file(source)
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError, MemoryError) as error:
+        raise BadFile(
+            str(source),
+            expected="a whole .safetensors file",
+            got=f"{type(error).__name__}: {error}"[:200],
+            hint="Copy or download it again.",
+        ) from None
+    rate = tensors.get("learning_rate")
+    if rate is not None and rate.size != 1:
+        raise BadDistilledSet(f"{source}: learning_rate", expected="one number", got=_shown(rate))
+    built = DistilledSet(
+        images=tensors["images"],
+        labels=tensors["labels"],
+        card=card,
+        num_classes=facts(card.dataset).num_classes,
+        soft_labels=tensors.get("soft_labels"),
+        learning_rate=None if rate is None else float(rate.reshape(())),
+    )
+    try:
+        validate(built)
+    except BadDistilledSet as error:
+        raise BadDistilledSet(
+            f"{source}: {error.what}", expected=error.expected, got=error.got, hint=error.hint
+        ) from None
+    return built
+
+
+def read_header(path: Path) -> dict[str, Any]:
+    """The JSON header of a ``.safetensors`` file, read under ``HEADER_LIMIT``.
+
+    Raises:
+        BadFile: missing, unreadable, truncated, or not this format.
+    """
+    hint = "Make one with: ddranking pack SOURCE --out FILE.safetensors"
+    try:
+        if not path.is_file():
+            raise BadFile(
+                str(path), expected="a .safetensors file", got=_what_is_there(path), hint=hint
+            )
+        size = path.stat().st_size
+        with path.open("rb") as stream:
+            length = int.from_bytes(stream.read(8), "little") if size >= 8 else 0
+            if size < 10 or not 2 <= length:
+                raise BadFile(
+                    str(path), expected="a .safetensors file", got=f"{size} bytes", hint=hint
+                )
+            if length > HEADER_LIMIT:
+                raise BadFile(
+                    str(path),
+                    expected=f"a .safetensors header of at most {HEADER_LIMIT} bytes",
+                    got=f"a length of {length}",
+                    hint=hint,
+                )
+            if size < 8 + length:
+                raise BadFile(
+                    str(path),
+                    expected=f"a header of {length} bytes",
+                    got=f"a file of {size} bytes, cut short",
+                    hint="Copy or download it again.",
+                )
+            raw = stream.read(length)
+    except OSError as error:
+        raise BadFile(str(path), expected="a readable file", got=_reason(error)) from None
+    try:
+        header = json.loads(raw)
+    except (ValueError, RecursionError):
+        header = None
+    if not isinstance(header, dict):
+        raise BadFile(
+            str(path), expected="a .safetensors file", got="a header that is not JSON", hint=hint
+        )
+    return header
+
+
+def _card_of(path: Path, header: dict[str, Any]) -> Card:
+    metadata = header.get("__metadata__")
+    text = metadata.get("card") if isinstance(metadata, dict) else None
+    if not isinstance(text, str):
+        raise BadFile(
+            str(path),
+            expected="a card in the header (metadata key 'card')",
+            got="none",
+            hint=f"Add one with: ddranking pack {path.name} --out FILE.safetensors",
+        )
+    try:
+        fields = json.loads(text)
+    except (ValueError, RecursionError):
+        fields = None
+    if not isinstance(fields, dict):
+        raise BadFile(f"{path}: card", expected="a JSON object", got=repr(text[:60]))
+    return _card(fields, f"{path}: card")
+
+
+def _card(fields: dict[str, Any], what: str = "card") -> Card:
+    """A validated card, or one line that names the first wrong field."""
+    try:
+        return Card.model_validate(fields)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        got = "nothing" if first["type"] == "missing" else repr(first["input"])[:80]
+        raise BadDistilledSet(
+            f"{what}: {where}"[:200], expected=first["msg"].removeprefix("Value error, "), got=got
+        ) from None
+    except (BadInput, RecursionError) as error:
+        raise BadDistilledSet(what, got=str(error)[:200]) from None
+
+
+def _check_declared(path: Path, header: dict[str, Any]) -> None:
+    """Names and types of the tensors, before any of them is read."""
+    names = [name for name in header if name != "__metadata__"]
+    for name in ("images", "labels"):
+        if name not in names:
+            raise BadDistilledSet(
+                f"{path}: {name}",
+                expected="a tensor of that name",
+                got=", ".join(names)[:80] or "none",
+            )
+    for name in names:
+        entry = header[name]
+        dtype = entry.get("dtype") if isinstance(entry, dict) else None
+        if name not in TENSORS:
+            raise BadDistilledSet(
+                f"{path}: {name[:60]}",
+                expected=f"only the tensors {', '.join(TENSORS)}",
+                got="another",
+            )
+        if dtype not in TENSORS[name]:
+            raise BadDistilledSet(
+                f"{path}: {name}", expected=" or ".join(TENSORS[name]), got=str(dtype)[:40]
+            )
+
+
+def _tensors(distilled: DistilledSet) -> dict[str, np.ndarray]:
+    tensors = {"images": distilled.images, "labels": distilled.labels}
+    if distilled.soft_labels is not None:
+        tensors["soft_labels"] = distilled.soft_labels
+    if distilled.learning_rate is not None:
+        tensors["learning_rate"] = np.array([distilled.learning_rate], np.float64)
+    return tensors
+
+
+def _plain(values: Any, dtype: Any) -> np.ndarray:
+    try:
+        return np.ascontiguousarray(values, dtype=dtype)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise BadDistilledSet("arrays", expected="numbers in one array", got=str(error)) from None
+
+
+def _plain_images(images: Any) -> np.ndarray:
+    array = np.asarray(images)
+    keep = array.dtype in IMAGE_DTYPES or array.dtype.kind != "f"
+    return np.ascontiguousarray(array) if keep else _plain(array, np.float32)
+
+
+def _plain_labels(labels: Any) -> np.ndarray:
+    array = np.asarray(labels)
+    return _plain(array, np.int64) if array.dtype.kind in "iu" else array
+
+
+def _canonical(value: Any) -> bytes:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+
+
+def _shown(array: np.ndarray) -> str:
+    return f"{array.dtype.name} {list(array.shape)}"
+
+
+def _what_is_there(path: Path) -> str:
+    return "a folder" if path.is_dir() else ("no such file" if not path.exists() else "no file")
+
+
+def _reason(error: BaseException) -> str:
+    return getattr(error, "strerror", None) or str(error)
+
+
+def _unwritable(path: Path, error: BaseException) -> BadFile:
+    return BadFile(
+        str(path),
+        expected="a place that can be written",
+        got=_reason(error)[:200],
+        hint="Nothing was written; free space or choose another folder.",
+    )

@@ -1,0 +1,176 @@
+"""Recipes: how a method's authors train on their distilled set (the arms ``syn_any``, ``rdm_any``).
+
+A recipe file holds ``training`` rules, their ``source``, how they differ from it, and ``variants``
+for the datasets and numbers of images per class where the source uses other values. A recipe is
+resolved for one dataset and ipc before use; its hash is over the resolved training rules alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import Field, ValidationError, field_validator
+
+from ddranking.errors import UnknownName
+from ddranking.protocol import shelf
+from ddranking.protocol.canonical import content_hash
+from ddranking.protocol.rules import Frozen, Training
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{0,63}$")]
+Text = Annotated[str, Field(max_length=2000)]
+
+
+class Variant(Frozen):
+    """Other values for some datasets or numbers of images per class."""
+
+    datasets: tuple[str, ...] | None = None
+    ipc: tuple[int, ...] | None = None
+    training: dict[str, Any]
+
+    def applies(self, dataset: str, ipc: int) -> bool:
+        return (self.datasets is None or dataset in self.datasets) and (
+            self.ipc is None or ipc in self.ipc
+        )
+
+
+class Recipe(Frozen):
+    """A resolved recipe, as it stands in a record."""
+
+    name: Name
+    version: Annotated[int, Field(ge=1)] = 1
+    title: Text = ""
+    source: Text = ""
+    differs_from_source: tuple[Text, ...] = ()
+    training: Training
+    selection: Literal["validation", "test-best"] = "validation"
+
+    @field_validator("selection")
+    @classmethod
+    def _legacy_only(cls, value: str, info) -> str:
+        if value == "test-best" and "legacy" not in info.data.get("name", ""):
+            raise ValueError("'test-best' is allowed only in a recipe named legacy")
+        return value
+
+    @property
+    def id(self) -> str:
+        return f"{self.name}@{self.version}"
+
+    @property
+    def hash(self) -> str:
+        """Content hash of what affects a training; names and sources do not."""
+        return content_hash(
+            {"training": self.training.model_dump(mode="json"), "selection": self.selection}
+        )
+
+
+class RecipeFile(Frozen):
+    """A recipe file before it is resolved."""
+
+    name: Name
+    version: Annotated[int, Field(ge=1)] = 1
+    title: Text = ""
+    source: Text
+    differs_from_source: tuple[Text, ...] = ()
+    datasets: tuple[str, ...] | None = None
+    training: Training
+    variants: tuple[Variant, ...] = ()
+    selection: Literal["validation", "test-best"] = "validation"
+
+    @property
+    def id(self) -> str:
+        return f"{self.name}@{self.version}"
+
+    @property
+    def lock_hash(self) -> str:
+        return content_hash(
+            self.model_dump(mode="json", include={"training", "variants", "selection", "datasets"})
+        )
+
+    def resolve(self, dataset: str, ipc: int, changes: Sequence[str] = ()) -> Recipe:
+        """The recipe for one dataset and ipc, with a user's ``key=value`` changes applied.
+
+        Raises:
+            BadProtocol: the result does not validate.
+        """
+        training = self.training.model_dump(mode="json")
+        for variant in self.variants:
+            if variant.applies(dataset, ipc):
+                training = _merge(training, variant.training)
+        training = shelf.override(training, changes, f"recipe {self.name}")
+        kept = self.model_dump(exclude={"variants", "datasets", "training"})
+        try:
+            return Recipe(**kept, training=Training.model_validate(training))
+        except ValidationError as error:
+            raise shelf.explain(error, f"recipe {self.id}") from None
+
+
+def _merge(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
+    """``base`` with ``change`` laid over it; a mapping of the same ``kind`` is merged in depth."""
+    result = dict(base)
+    for key, value in change.items():
+        old = result.get(key)
+        same_kind = (
+            isinstance(old, dict)
+            and isinstance(value, dict)
+            and value.get("kind", old.get("kind")) == old.get("kind")
+        )
+        result[key] = {**old, **value} if same_kind and old is not None else value
+    return result
+
+
+@cache
+def recipe_files() -> dict[str, RecipeFile]:
+    """The shipped recipes by ``name@N``."""
+    parsed = [parse(values, f"recipe {name}") for name, values in shelf.shipped("recipes").items()]
+    return {file.id: file for file in parsed}
+
+
+def parse(values: dict[str, Any], what: str) -> RecipeFile:
+    """A recipe file from a mapping.
+
+    Raises:
+        BadProtocol: names the field, what was expected and what came.
+    """
+    try:
+        return RecipeFile.model_validate(values)
+    except ValidationError as error:
+        raise shelf.explain(error, what) from None
+
+
+def find_recipe(name: str) -> RecipeFile:
+    """A shipped recipe by ``name`` (newest version) or ``name@N``, or a user's by path.
+
+    Raises:
+        UnknownName: offers the closest name.
+        BadFile, BadProtocol: a user's file that cannot be read or does not validate.
+    """
+    if shelf.looks_like_path(name):
+        return parse(shelf.read_yaml(Path(name), "recipe"), f"recipe {name}")
+    return newest(recipe_files(), name, "recipe")
+
+
+T = TypeVar("T")
+
+
+def newest(table: dict[str, T], name: str, kind: str) -> T:
+    """The entry ``name@N`` or, without ``@N``, the one with the highest version."""
+    if name in table:
+        return table[name]
+    versions = [key for key in table if key.rpartition("@")[0] == name]
+    if versions:
+        return table[max(versions, key=lambda key: int(key.rpartition("@")[2]))]
+    raise UnknownName(
+        kind,
+        name,
+        {key.rpartition("@")[0] for key in table},
+        hint=f"See: ddranking list {kind}s",
+    )
+
+
+def is_released(recipe: Recipe, dataset: str, ipc: int) -> bool:
+    """Whether ``recipe`` is, by name and content, the released one for this dataset and ipc."""
+    file = recipe_files().get(recipe.id)
+    return file is not None and file.resolve(dataset, ipc).hash == recipe.hash

@@ -1,0 +1,337 @@
+"""The record: everything one score is made of, and the score derived from it.
+
+What is stored is the card, the full track and recipe and every observation; estimates are derived.
+They are written too, so that a reader in any language finds them, and recomputed on every load: a
+record whose numbers do not follow from its observations does not load.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError, model_validator
+
+from ddranking.errors import BadFile, BadProtocol, StoreUnusable
+from ddranking.protocol.plan import ArmPlan, Entry, Plan, RealCopy, make_plan
+from ddranking.protocol.recipe import Recipe
+from ddranking.protocol.rules import Frozen
+from ddranking.protocol.shelf import explain
+from ddranking.protocol.track import Track
+from ddranking.protocol.trial import ARMS, IMPLEMENTATION, Arm, Digest
+from ddranking.scoring import metrics
+from ddranking.scoring.observation import Fraction, Observation
+from ddranking.scoring.statistics import Estimate, estimate
+
+SCHEMA = "ddranking.record/1"
+MAX_RECORD_BYTES = 32 << 20
+TOLERANCE = 1e-9
+
+Text = Annotated[str, Field(max_length=2000)]
+Link = Annotated[str, Field(max_length=500, pattern=r"^https://[^\s<>\"']+$")]
+
+
+class EntryCard(Frozen):
+    """Who made the distilled set and what it is; descriptive, but for digest, space and rate."""
+
+    method: Annotated[str, Field(min_length=1, max_length=200)]
+    digest: Digest
+    space: dict[str, Any]
+    soft_label_kind: Literal["logits", "probabilities"] | None = None
+    learning_rate: Annotated[float, Field(gt=0)] | None = None
+    authors: Text | None = None
+    paper: Link | None = None
+    code: Link | None = None
+    licence: Annotated[str, Field(max_length=200)] | None = None
+
+
+class DatasetCopy(Frozen):
+    """The copy of the real dataset that was measured on."""
+
+    name: Annotated[str, Field(max_length=200)]
+    title: Annotated[str, Field(max_length=200)]
+    digest: Digest
+    space: dict[str, Any]
+
+
+class RealHard(Frozen):
+    """The whole-set accuracy: measured (one value a seed) or reported (one value, with source)."""
+
+    kind: Literal["measured", "reported"]
+    accuracies: Annotated[tuple[Fraction, ...], Field(min_length=1)]
+    source: Text
+
+
+class Scores(Frozen):
+    """Derived estimates at weight 0.5; ``accuracy`` holds each arm's test accuracy."""
+
+    accuracy: dict[str, Estimate]
+    hlr: Estimate
+    ior: Estimate
+    alpha: Estimate
+    ddrs: Estimate
+
+
+class Selection(Frozen):
+    """How one arm's learning rate was chosen: mean validation accuracy of each rate over seeds."""
+
+    rates: tuple[float, ...]
+    mean_validation: tuple[Fraction, ...] | None = None
+    selected: float
+
+
+class Invalidation(Frozen):
+    """Why, when and by whom a record was taken out of the ranking; records are never deleted."""
+
+    reason: Text
+    date: Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")]
+    by: Text
+
+
+class Record(Frozen):
+    """One entry on one track: what was measured, under which rules, and the score.
+
+    ``created`` and each observation's ``seconds`` are the only fields that differ between two runs
+    of the same seeds on the same machine.
+    """
+
+    schema_: Annotated[Literal["ddranking.record/1"], Field(alias="schema")] = SCHEMA
+    entry: EntryCard
+    track: Track
+    recipe: Recipe
+    dataset: DatasetCopy
+    real_hard: RealHard
+    observations: tuple[Observation, ...]
+    implementation: Annotated[int, Field(ge=1)] = IMPLEMENTATION
+    selection: dict[str, Selection]
+    scores: Scores
+    trust: Literal["self-measured", "verified"] = "self-measured"
+    notes: tuple[Text, ...] = ()
+    picture: Annotated[str, Field(max_length=400_000, pattern=r"^[A-Za-z0-9+/=]*$")] | None = None
+    invalidated: Invalidation | None = None
+    created: Annotated[str, Field(max_length=40)]
+
+    @model_validator(mode="after")
+    def _derived_values_agree(self) -> Record:
+        selection, scores = derive(self.plan, self.observations, self.real_hard)
+        theirs = {"selection": self.selection, "scores": self.scores}
+        ours = {"selection": selection, "scores": scores}
+        for field, value in ours.items():
+            fault = _disagreement(_plain(value), _plain(theirs[field]), field)
+            if fault:
+                raise ValueError(f"{fault}; derived values must follow from the observations")
+        return self
+
+    @property
+    def plan(self) -> Plan:
+        """The plan that this record's observations must fill, from its own track and recipe."""
+        entry = Entry(self.entry.digest, self.entry.space, self.entry.learning_rate)
+        copy = RealCopy(self.dataset.digest, self.dataset.space)
+        present = {observation.trial.arm for observation in self.observations}
+        arms: tuple[Arm, ...] = tuple(arm for arm in ARMS if arm in present)
+        return make_plan(
+            self.track, self.recipe, entry, copy, arms=arms, implementation=self.implementation
+        )
+
+    @property
+    def hlr(self) -> Estimate:
+        """Hard label recovery over seeds; lower is better."""
+        return self.scores.hlr
+
+    @property
+    def ior(self) -> Estimate:
+        """Improvement over random selection over seeds; higher is better."""
+        return self.scores.ior
+
+    def alpha(self, w: float = 0.5) -> Estimate:
+        """``w IOR - (1-w) HLR`` per seed, then mean and interval."""
+        return alpha_estimate(self.hlr, self.ior, w)
+
+    def ddrs(self, w: float = 0.5) -> Estimate:
+        """The score in [0, 1]: the map of alpha's mean and of its interval's ends."""
+        return ddrs_estimate(self.alpha(w))
+
+    @cached_property
+    def accuracy(self) -> Mapping[str, Estimate]:
+        """Test accuracy of each trained arm over seeds, fractions."""
+        return self.scores.accuracy
+
+    def to_json(self) -> str:
+        """The record as indented JSON with sorted keys: equal records are equal bytes."""
+        values = self.model_dump(mode="json", by_alias=True)
+        return json.dumps(values, indent=1, sort_keys=True, allow_nan=False) + "\n"
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Writes the record to ``path`` (a temporary name first, then renamed).
+
+        Raises:
+            StoreUnusable: the folder cannot be written, or the disk is full.
+        """
+        target = Path(path)
+        partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            partial.write_text(self.to_json(), encoding="utf-8")
+            partial.replace(target)
+        except OSError as error:
+            partial.unlink(missing_ok=True)
+            raise StoreUnusable(
+                f"record {target}",
+                expected="a place to write to",
+                got=error.strerror or str(error),
+                hint="All trainings are in the store: repeat the command with another --out.",
+            ) from None
+        return target
+
+
+def load_record(path: str | os.PathLike[str]) -> Record:
+    """Reads and checks a record.
+
+    Raises:
+        BadFile: missing, over 32 MiB, not JSON, or nested too deeply.
+        BadProtocol: a field that does not validate or does not follow from the observations.
+    """
+    file = Path(path)
+    try:
+        if file.stat().st_size > MAX_RECORD_BYTES:
+            raise BadFile(
+                f"record {file}", expected=f"at most {MAX_RECORD_BYTES >> 20} MiB", got="more"
+            )
+        values = json.loads(file.read_text(encoding="utf-8"), parse_constant=_no_constants)
+    except OSError as error:
+        raise BadFile(
+            f"record {file}", expected="a readable file", got=error.strerror or str(error)
+        ) from None
+    except (ValueError, RecursionError) as error:
+        raise BadFile(f"record {file}", expected="JSON", got=str(error)[:160]) from None
+    return parse_record(values, f"record {file}")
+
+
+def parse_record(values: Any, what: str = "record") -> Record:
+    """A record from parsed JSON; see :func:`load_record` for the errors."""
+    try:
+        return Record.model_validate(values)
+    except ValidationError as error:
+        raise explain(error, what) from None
+
+
+def _no_constants(name: str) -> float:
+    raise ValueError(f"{name} is not a number that a record may hold")
+
+
+def alpha_estimate(hlr: Estimate, ior: Estimate, w: float) -> Estimate:
+    """Per-seed alpha at weight ``w`` with its interval."""
+    return estimate([metrics.alpha(h, i, w) for h, i in zip(hlr.values, ior.values, strict=True)])
+
+
+def ddrs_estimate(alpha: Estimate) -> Estimate:
+    """DDRS of the mean alpha; the interval is the map of alpha's, clipped to alpha's range.
+
+    ``values`` maps each seed's alpha; ``std`` is their sample standard deviation.
+    """
+    values = [metrics.ddrs(value) for value in alpha.values]
+    ends = [metrics.ddrs(min(1.0, max(-1.0, end))) for end in (alpha.low, alpha.high)]
+    spread = estimate(values)
+    return spread.model_copy(
+        update={"mean": metrics.ddrs(alpha.mean), "low": ends[0], "high": ends[1]}
+    )
+
+
+def derive(
+    plan: Plan, observations: Iterable[Observation], real_hard: RealHard
+) -> tuple[dict[str, Selection], Scores]:
+    """Selected rates and estimates from observations, by the rules of the plan.
+
+    Raises:
+        BadProtocol: an observation is missing, double, or not part of the plan.
+    """
+    known: dict[str, Observation] = {}
+    for observation in observations:
+        if observation.key in known:
+            raise BadProtocol("observations", expected="each trial once", got=observation.key)
+        known[observation.key] = observation
+    validation = {
+        key: seen.outcome.validation_accuracy
+        for key, seen in known.items()
+        if seen.outcome.validation_accuracy is not None
+    }
+    selection, values, used = {}, {}, set()
+    for arm in plan.arms:
+        selection[arm.arm], values[arm.arm], keys = _arm(arm, known, validation)
+        used |= keys
+    if used != known.keys():
+        raise BadProtocol(
+            "observations",
+            expected="only trials of the track and recipe",
+            got=f"{len(known.keys() - used)} others",
+        )
+    seeds = plan.track.seeds
+    real = values.get("real_hard", list(real_hard.accuracies))
+    if "real_hard" in values and tuple(real) != real_hard.accuracies:
+        raise BadProtocol("real_hard", expected="the accuracies of its observations")
+    if real_hard.kind == "reported" and len(real) == 1:
+        real = real * seeds
+    needed = {"syn_hard", "syn_any", "rdm_any"} - values.keys()
+    if needed or len(real) != seeds:
+        raise BadProtocol(
+            "observations",
+            expected=f"{seeds} seeds of every arm",
+            got=f"{', '.join(sorted(needed)) or 'real_hard'} incomplete",
+        )
+    hlr = estimate([metrics.hlr(r, s) for r, s in zip(real, values["syn_hard"], strict=True)])
+    ior = estimate(
+        [metrics.ior(s, r) for s, r in zip(values["syn_any"], values["rdm_any"], strict=True)]
+    )
+    alpha = alpha_estimate(hlr, ior, 0.5)
+    scores = Scores(
+        accuracy={arm: estimate(seen) for arm, seen in values.items()},
+        hlr=hlr,
+        ior=ior,
+        alpha=alpha,
+        ddrs=ddrs_estimate(alpha),
+    )
+    return selection, scores
+
+
+def _arm(
+    arm: ArmPlan, known: Mapping[str, Observation], validation: Mapping[str, float]
+) -> tuple[Selection, list[float], set[str]]:
+    """The selected rate of one arm, its test accuracies in seed order, and the keys it uses."""
+    rate = arm.selected(validation)
+    finals = [] if rate is None else [known.get(trial.key) for trial in arm.finals(rate)]
+    if rate is None or any(final is None for final in finals):
+        name: Arm = arm.arm
+        raise BadProtocol(f"arm {name}", expected=f"{arm.total} trainings", got="fewer")
+    accuracies = [final.outcome.test_accuracy for final in finals if final is not None]
+    means = arm.mean_validation(validation)
+    selection = Selection(
+        rates=arm.rates,
+        mean_validation=tuple(means[rate] for rate in arm.rates) if means else None,
+        selected=rate,
+    )
+    keys = {trial.key for trial in arm.search} | {final.key for final in finals if final}
+    return selection, [value for value in accuracies if value is not None], keys
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Frozen):
+        return value.model_dump(mode="json")
+    return {key: _plain(inner) for key, inner in value.items()}
+
+
+def _disagreement(ours: Any, theirs: Any, where: str) -> str | None:
+    """The first place where two plain values differ by more than 1e-9, or None."""
+    if isinstance(ours, dict) and isinstance(theirs, dict) and ours.keys() == theirs.keys():
+        pairs = [(f"{where}.{key}", ours[key], theirs[key]) for key in ours]
+    elif isinstance(ours, list) and isinstance(theirs, list) and len(ours) == len(theirs):
+        pairs = [(f"{where}.{i}", a, b) for i, (a, b) in enumerate(zip(ours, theirs, strict=True))]
+    elif isinstance(ours, float | int) and isinstance(theirs, float | int):
+        same = abs(ours - theirs) <= TOLERANCE
+        return None if same else f"{where} is {theirs}, recomputed {ours}"
+    else:
+        return None if ours == theirs else f"{where} is {theirs}, recomputed {ours}"
+    return next((fault for at, a, b in pairs if (fault := _disagreement(a, b, at))), None)
