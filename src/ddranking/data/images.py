@@ -1,4 +1,4 @@
-"""Images with labels, a dataset of two halves, and the draws from it that every entry shares.
+"""Images with labels, and a dataset of two halves of them.
 
 Shapes: N images, C channels, H height, W width. Pixels are uint8 as they were published; labels
 are int64 in [0, K). Nothing here knows files, colour spaces or PyTorch.
@@ -6,17 +6,17 @@ are int64 in [0, K). Nothing here knows files, colour spaces or PyTorch.
 
 from __future__ import annotations
 
-import hashlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from ddranking.data.digest import digest_of_pixels
+from ddranking.data.draws import Split, random_subset, stratified_split
 from ddranking.errors import BadInput
-from ddranking.seeds import generator
 
 Constants = tuple[tuple[float, ...], tuple[float, ...]]
 """Mean and standard deviation per channel, of pixels scaled to [0, 1]."""
@@ -24,7 +24,7 @@ Constants = tuple[tuple[float, ...], tuple[float, ...]]
 MIN_CLASSES, MAX_CLASSES = 2, 1000
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Images:
     """Labelled images. ``pixels`` uint8 ``[N, C, H, W]`` (may be a memory map), ``labels`` ``[N]``.
 
@@ -63,8 +63,6 @@ class Images:
             self.pixels, other.pixels
         )
 
-    __hash__ = None  # type: ignore[assignment]  # arrays compare by content and have no hash
-
 
 @dataclass(frozen=True)
 class Dataset:
@@ -73,7 +71,8 @@ class Dataset:
     ``mean`` and ``std`` are the constants the field standardises with, not statistics of these
     pixels; ``lineages`` names further constants in use (see :mod:`ddranking.data.catalog`).
     ``title`` says which copy it is, as in "CIFAR-10 (JPEG copy)". ``digest`` is "sha256:..." of
-    the encoded images and labels; see :func:`digest_of`.
+    the encoded images and labels; see
+    :mod:`ddranking.data.digest`.
     """
 
     name: str
@@ -86,6 +85,9 @@ class Dataset:
     test: Images
     digest: str
     lineages: Mapping[str, Constants] = field(default_factory=dict)
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.digest))
 
     @property
     def channels(self) -> int:
@@ -151,89 +153,8 @@ class Dataset:
             class_names=tuple(class_names),
             train=train,
             test=test,
-            digest=digest_of_arrays(train, test),
+            digest=digest_of_pixels((train.pixels, train.labels), (test.pixels, test.labels)),
         )
-
-
-class Split(NamedTuple):
-    """Two disjoint sets of indices that together are the training images; both sorted."""
-
-    train: np.ndarray
-    validation: np.ndarray
-
-
-def stratified_split(labels: np.ndarray, size: int, *, seed: int = 0) -> Split:
-    """Hold out ``size`` images in total, each class in proportion to its frequency.
-
-    Class c with n_c of N images gives ``size * n_c / N`` images, rounded so that the counts sum
-    to ``size``: the largest remainders are rounded up, ties by lower class index. No class gives
-    its last image. Which images a class gives depends on its labels and ``seed`` only.
-
-    Args:
-        labels: int64 ``[N]``.
-        size: validation images in total, 0 <= size <= N - (number of classes).
-        seed: names the draw.
-
-    Raises:
-        BadInput: ``size`` outside its range.
-
-    >>> split = stratified_split(np.arange(20) % 2, 6)
-    >>> len(split.train), np.bincount(np.arange(20)[split.validation] % 2).tolist()
-    (14, [3, 3])
-    """
-    labels = np.asarray(labels)
-    classes, counts = np.unique(labels, return_counts=True)
-    room = counts - 1
-    if not 0 <= size <= room.sum():
-        raise BadInput(
-            "validation size",
-            expected=f"0 to {room.sum()} (of {len(labels)} images, every class keeps one)",
-            got=str(size),
-        )
-    taken = []
-    for label, count in zip(classes, _proportional(size, counts, room), strict=True):
-        members = np.flatnonzero(labels == label)
-        taken.append(_shuffled(members, seed, "validation", int(label))[:count])
-    validation = np.sort(np.concatenate(taken)).astype(np.int64)
-    held_out = np.zeros(len(labels), bool)
-    held_out[validation] = True
-    return Split(train=np.flatnonzero(~held_out).astype(np.int64), validation=validation)
-
-
-def random_subset(
-    labels: np.ndarray, ipc: int, *, seed: int, among: np.ndarray | None = None
-) -> np.ndarray:
-    """Draw ``ipc`` images of every class without replacement: the random baseline of one seed.
-
-    Args:
-        labels: int64 ``[N]`` of the whole training set; classes are 0 ... max(labels).
-        ipc: images per class, at least 1.
-        seed: names the draw. Of one seed, a smaller ``ipc`` gives a prefix of each class.
-        among: indices that may be drawn (their order does not matter); all when left out.
-
-    Returns:
-        int64 indices ``[K * ipc]``, class after class, within a class in the order drawn.
-
-    Raises:
-        BadInput: ``ipc`` below 1, or a class with too few images.
-    """
-    labels = np.asarray(labels)
-    allowed = np.arange(len(labels)) if among is None else np.unique(np.asarray(among))
-    if ipc < 1:
-        raise BadInput("images per class", expected="at least 1", got=str(ipc))
-    allowed_labels = labels[allowed]
-    drawn = []
-    for label in range(int(labels.max(initial=-1)) + 1):
-        members = allowed[allowed_labels == label]
-        if len(members) < ipc:
-            raise BadInput(
-                "images per class",
-                expected=f"at most {len(members)}, all that class {label} has to draw from",
-                got=str(ipc),
-                hint="Use fewer images per class or a smaller validation split.",
-            )
-        drawn.append(_shuffled(members, seed, "random-subset", label)[:ipc])
-    return np.concatenate(drawn).astype(np.int64) if drawn else np.zeros(0, np.int64)
 
 
 def channel_constants(pixels: np.ndarray, chunk: int = 4096) -> Constants:
@@ -250,42 +171,6 @@ def channel_constants(pixels: np.ndarray, chunk: int = 4096) -> Constants:
     return tuple(map(float, mean)), tuple(map(float, std))
 
 
-def image_hash(encoded: bytes | memoryview) -> bytes:
-    """SHA-256 (32 bytes) of one image as it was published: its file's bytes, or raw pixels."""
-    return hashlib.sha256(encoded).digest()
-
-
-def digest_of(
-    shape: tuple[int, int, int],
-    train: tuple[Iterable[bytes], np.ndarray],
-    test: tuple[Iterable[bytes], np.ndarray],
-) -> str:
-    """What a dataset is, independent of the JPEG decoder that reads it.
-
-    SHA-256 over a line with (C, H, W) of the images after resizing, then train, then test: a line
-    with the count, then per image in order its :func:`image_hash` and its label as 8 bytes little
-    endian. Decoded JPEG pixels differ by a level or two between decoders and so are no part of it.
-
-    Args:
-        shape: (C, H, W).
-        train: hashes and labels.
-        test: hashes and labels.
-    """
-    whole = hashlib.sha256("ddranking.dataset/1 {} {} {}\n".format(*shape).encode())
-    for half, (hashes, labels) in (("train", train), ("test", test)):
-        whole.update(f"{half} {len(labels)}\n".encode())
-        for one, label in zip(hashes, labels, strict=True):
-            whole.update(one)
-            whole.update(int(label).to_bytes(8, "little"))
-    return f"sha256:{whole.hexdigest()}"
-
-
-def digest_of_arrays(train: Images, test: Images) -> str:
-    """:func:`digest_of` for lossless pixels, whose C-ordered CHW bytes are their encoding."""
-    halves = [(map(_pixel_hash, images.pixels), images.labels) for images in (train, test)]
-    return digest_of(train.shape, *halves)
-
-
 def check_halves(
     train: Images, test: Images, *, num_classes: int | None = None, class_names: Sequence[str] = ()
 ) -> int:
@@ -300,8 +185,7 @@ def check_halves(
             expected="square images of one size in train and test",
             got=f"{train.shape} and {test.shape} (channels, height, width)",
         )
-    present = np.bincount(train.labels)
-    count = num_classes or len(class_names) or len(present)
+    count = num_classes or len(class_names) or int(train.labels.max()) + 1
     if not MIN_CLASSES <= count <= MAX_CLASSES:
         raise BadInput("classes", expected=f"{MIN_CLASSES} to {MAX_CLASSES:,}", got=str(count))
     for half, labels in (("train", train.labels), ("test", test.labels)):
@@ -364,32 +248,6 @@ def _constants(
     return tuple(v or 1.0 for v in values) if what == "std" else values
 
 
-def _proportional(size: int, counts: np.ndarray, room: np.ndarray) -> np.ndarray:
-    """Largest-remainder rounding of ``size * counts / sum(counts)``, at most ``room`` each."""
-    total = int(counts.sum())
-    share = size * counts.astype(np.int64)  # in units of 1 / total, so that ties are exact
-    given = np.minimum(share // total, room)
-    while (missing := size - int(given.sum())) > 0:
-        open_classes = np.flatnonzero(given < room)
-        by_need = np.argsort((given * total - share)[open_classes], kind="stable")
-        given[open_classes[by_need[:missing]]] += 1
-    return given
-
-
-def _shuffled(members: np.ndarray, seed: int, *purpose: str | int) -> np.ndarray:
-    """A permutation by sorting raw PCG64 output.
-
-    NumPy promises the raw stream for ever, but not ``permutation``; a published random baseline
-    has to be drawn again years later.
-    """
-    keys = generator(seed, *purpose).bit_generator.random_raw(len(members))
-    return members[np.argsort(keys, kind="stable")]
-
-
-def _pixel_hash(image: np.ndarray) -> bytes:
-    return image_hash(np.ascontiguousarray(image).data)
-
-
 class _OnDisk(NamedTuple):
     path: str
 
@@ -410,3 +268,15 @@ def _images(pixels: np.ndarray | _OnDisk, labels: np.ndarray | _OnDisk) -> Image
 
 def _opened(array: np.ndarray | _OnDisk) -> np.ndarray:
     return np.load(array.path, mmap_mode="r") if isinstance(array, _OnDisk) else array
+
+
+__all__ = [
+    "Constants",
+    "Dataset",
+    "Images",
+    "Split",
+    "channel_constants",
+    "check_halves",
+    "random_subset",
+    "stratified_split",
+]

@@ -20,9 +20,10 @@ import safetensors.numpy
 from pydantic import ValidationError
 from safetensors import SafetensorError
 
-from ddranking.data.catalog import facts
+from ddranking.data.catalog import DATASETS, DatasetFacts, facts
+from ddranking.data.space import parse_space
 from ddranking.distilled.card import SCHEMA, TRAINING_FIELDS, Card
-from ddranking.distilled.faults import IMAGE_DTYPES, check
+from ddranking.distilled.faults import IMAGE_DTYPES, Frame, check
 from ddranking.errors import BadDistilledSet, BadFile, BadInput
 
 __all__ = ["SCHEMA", "Card", "DistilledSet", "as_float", "load", "save", "validate"]
@@ -68,13 +69,15 @@ class DistilledSet:
         *,
         soft_labels: Any = None,
         learning_rate: float | None = None,
+        known: DatasetFacts | None = None,
         **card: Any,
     ) -> DistilledSet:
         """Build and validate a set from arrays and the fields of its card.
 
-        ``dataset``, ``ipc``, ``space`` (a space, its dict, or its name) and ``method`` are
-        required; the other fields of :class:`Card` are optional. Float images become float32
-        unless they are float16; integer labels become int64.
+        ``dataset``, ``ipc``, ``space`` (a space, its dict, or a name as "standardized") and
+        ``method`` are required; the other fields of :class:`Card` are optional. Float images
+        become float32 unless they are float16; integer labels become int64. ``known`` are the
+        facts about a dataset that is not in the catalogue.
 
         Raises:
             BadDistilledSet: as :func:`validate`.
@@ -88,17 +91,19 @@ class DistilledSet:
         10
         """
         if isinstance(card.get("space"), str):
-            card["space"] = {"kind": card["space"]}
+            card["space"] = parse_space(card["space"], known or facts(str(card.get("dataset"))))
+        if known is not None and known.name not in DATASETS:
+            card.setdefault("num_classes", known.num_classes)
         made = _card(card)
         built = cls(
             images=_plain_images(images),
             labels=_plain_labels(labels),
             card=made,
-            num_classes=facts(made.dataset).num_classes,
+            num_classes=frame_of(made, known).num_classes,
             soft_labels=None if soft_labels is None else _plain(soft_labels, np.float32),
             learning_rate=None if learning_rate is None else float(learning_rate),
         )
-        validate(built)
+        validate(built, known)
         return built
 
     @property
@@ -133,20 +138,41 @@ def as_float(images: np.ndarray) -> np.ndarray:
     return images.astype(np.float32, copy=False)
 
 
-def validate(distilled: DistilledSet) -> None:
+def frame_of(card: Card, known: DatasetFacts | None = None) -> Frame:
+    """What images of the card's dataset must look like.
+
+    Args:
+        card: names the dataset.
+        known: the facts about it, where it is not in the catalogue.
+
+    Returns:
+        classes, channels and size; for a dataset that is neither in the catalogue nor given, what
+        the card says of its classes, and anything for channels and size.
+
+    Raises:
+        UnknownName: not in the catalogue, not given, and the card does not number its classes.
+        BadDistilledSet: ``known`` is about another dataset.
+    """
+    if known is not None and known.name != card.dataset:
+        raise BadDistilledSet("dataset", expected=known.name, got=card.dataset)
+    if known is None and card.dataset not in DATASETS and card.num_classes is not None:
+        return Frame(card.num_classes)
+    known = known or facts(card.dataset)
+    return Frame(known.num_classes, known.channels, known.image_size)
+
+
+def validate(distilled: DistilledSet, known: DatasetFacts | None = None) -> None:
     """Check everything that can be checked without training.
+
+    Args:
+        distilled: the set.
+        known: the facts about its dataset, where that is not in the catalogue.
 
     Raises:
         BadDistilledSet: the first fault found, in one line; see :mod:`ddranking.distilled.faults`.
+        UnknownName: the card names a dataset that is not known.
     """
-    known = facts(distilled.card.dataset)
-    if distilled.num_classes != known.num_classes:
-        raise BadDistilledSet(
-            "num_classes",
-            expected=f"{known.num_classes} for {distilled.card.dataset}",
-            got=str(distilled.num_classes),
-        )
-    check(distilled, known)
+    check(distilled, frame_of(distilled.card, known))
 
 
 def save(distilled: DistilledSet, path: str | os.PathLike[str]) -> None:
@@ -175,14 +201,14 @@ def save(distilled: DistilledSet, path: str | os.PathLike[str]) -> None:
     except OSError as error:
         raise _unwritable(target, error) from None
     try:
-        # mkstemp makes private files; a distilled set is meant to be shared, as open() would make it.
+        # mkstemp makes private files; a set is meant to be shared, as open() would make it.
         safetensors.numpy.save_file(tensors, temporary, metadata={"card": card})
         mask = os.umask(0)
         os.umask(mask)
         Path(temporary).chmod(0o666 & ~mask)
-        with open(temporary, "rb") as written:
+        with Path(temporary).open("rb") as written:
             os.fsync(written.fileno())
-        os.replace(temporary, target)
+        Path(temporary).replace(target)
     except (OSError, SafetensorError) as error:
         raise _unwritable(target, error) from None
     finally:
@@ -190,8 +216,10 @@ def save(distilled: DistilledSet, path: str | os.PathLike[str]) -> None:
             Path(temporary).unlink(missing_ok=True)
 
 
-def load(path: str | os.PathLike[str]) -> DistilledSet:
+def load(path: str | os.PathLike[str], known: DatasetFacts | None = None) -> DistilledSet:
     """Read and validate a set that :func:`save` wrote, trusting nothing in the file.
+
+    ``known`` are the facts about its dataset, where that is not in the catalogue.
 
     Raises:
         BadFile: missing, truncated, another format, or a header over ``HEADER_LIMIT``.
@@ -218,12 +246,12 @@ def load(path: str | os.PathLike[str]) -> DistilledSet:
         images=tensors["images"],
         labels=tensors["labels"],
         card=card,
-        num_classes=facts(card.dataset).num_classes,
+        num_classes=frame_of(card, known).num_classes,
         soft_labels=tensors.get("soft_labels"),
         learning_rate=None if rate is None else float(rate.reshape(())),
     )
     try:
-        validate(built)
+        validate(built, known)
     except BadDistilledSet as error:
         raise BadDistilledSet(
             f"{source}: {error.what}", expected=error.expected, got=error.got, hint=error.hint
@@ -246,7 +274,7 @@ def read_header(path: Path) -> dict[str, Any]:
         size = path.stat().st_size
         with path.open("rb") as stream:
             length = int.from_bytes(stream.read(8), "little") if size >= 8 else 0
-            if size < 10 or not 2 <= length:
+            if size < 10 or length < 2:
                 raise BadFile(
                     str(path), expected="a .safetensors file", got=f"{size} bytes", hint=hint
                 )

@@ -52,12 +52,14 @@ class Card(BaseModel):
         dataset: name of the dataset they stand in for (:mod:`ddranking.data.catalog`).
         ipc: images per class. An unbalanced set has at most ``ipc * classes`` images in all.
         space: the image space the pixels live in.
+        num_classes: number of classes of a dataset that is not in the catalogue.
         soft_label_kind: what the stored soft labels are; ``None`` when there are none.
         class_order: names of the classes in the order of their labels, where the source says so;
             ``None`` means the dataset's own order.
         balanced: every class has exactly ``ipc`` images.
         sorted: labels never decrease, so image ``i`` belongs to class ``i // ipc``.
         authors, paper, code, licence: provenance; ``paper`` and ``code`` are https links.
+        note: where in its source the set was found, when there was a choice.
     """
 
     model_config = ConfigDict(
@@ -70,6 +72,7 @@ class Card(BaseModel):
     ipc: int = Field(ge=1, le=100_000, strict=True)
     space: Space
     soft_label_kind: Literal["logits", "probabilities"] | None = None
+    num_classes: int | None = Field(default=None, ge=2, le=100_000, strict=True)
     class_order: tuple[Name, ...] | None = Field(default=None, max_length=100_000)
     balanced: bool = Field(default=True, strict=True)
     sorted: bool = Field(default=True, strict=True)

@@ -7,10 +7,12 @@ Every check raises :class:`BadDistilledSet` with one line, or returns nothing. S
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ddranking.data.space import Standardized
 from ddranking.errors import BadDistilledSet
 
 if TYPE_CHECKING:
@@ -26,13 +28,22 @@ PIXEL_TOLERANCE = 1e-3
 LARGEST_RATE = 10.0
 
 
-def check(distilled: DistilledSet, known: Any) -> None:
+@dataclass(frozen=True)
+class Frame:
+    """What a dataset asks of images: number of classes, of channels, and size; None is anything."""
+
+    num_classes: int
+    channels: int | None = None
+    image_size: int | None = None
+
+
+def check(distilled: DistilledSet, frame: Frame) -> None:
     """Run every check of ``CHECKS`` against the facts of the set's dataset."""
     for one in CHECKS:
-        one(distilled, known)
+        one(distilled, frame)
 
 
-def images_fit(distilled: DistilledSet, known: Any) -> None:
+def images_fit(distilled: DistilledSet, frame: Frame) -> None:
     """Type, number of dimensions, channels and size."""
     images = distilled.images
     if images.dtype not in IMAGE_DTYPES:
@@ -41,25 +52,31 @@ def images_fit(distilled: DistilledSet, known: Any) -> None:
         raise BadDistilledSet(
             "images", expected="shape [N, C, H, W] with N > 0", got=str(list(images.shape))
         )
-    name, size = distilled.card.dataset, known.image_size
-    if images.shape[1] != known.channels:
-        last = images.shape[-1] == known.channels
+    name, size = distilled.card.dataset, frame.image_size
+    if distilled.num_classes != frame.num_classes:
+        raise BadDistilledSet(
+            "num_classes",
+            expected=f"{frame.num_classes} for {name}",
+            got=str(distilled.num_classes),
+        )
+    if frame.channels is not None and images.shape[1] != frame.channels:
+        last = images.shape[-1] == frame.channels
         raise BadDistilledSet(
             "images",
-            expected=f"{known.channels} channel(s) for {name}",
+            expected=f"{frame.channels} channel(s) for {name}",
             got=f"{images.shape[1]} in shape {list(images.shape)}",
             hint="The channels seem to come last: transpose to [N, C, H, W]." if last else "",
         )
-    if images.shape[2:] != (size, size):
+    if images.shape[2] != images.shape[3] or size not in (None, images.shape[2]):
         raise BadDistilledSet(
             "images",
-            expected=f"{size}x{size} pixels for {name}",
+            expected=f"{size}x{size} pixels for {name}" if size else "square images",
             got=f"{images.shape[2]}x{images.shape[3]}",
             hint="Is --dataset right?",
         )
 
 
-def pixels_are_finite(distilled: DistilledSet, known: Any) -> None:
+def pixels_are_finite(distilled: DistilledSet, frame: Frame) -> None:
     """No NaN and no infinity; says how many and where the first one is."""
     images = distilled.images
     if images.dtype == np.uint8:
@@ -76,7 +93,7 @@ def pixels_are_finite(distilled: DistilledSet, known: Any) -> None:
         )
 
 
-def pixels_fit_space(distilled: DistilledSet, known: Any) -> None:
+def pixels_fit_space(distilled: DistilledSet, frame: Frame) -> None:
     """uint8 is pixels; pixel floats lie in [0, 1]. Other spaces have no bounds."""
     images, kind = distilled.images, distilled.card.space.kind
     if images.dtype == np.uint8:
@@ -108,7 +125,16 @@ def pixels_fit_space(distilled: DistilledSet, known: Any) -> None:
     )
 
 
-def labels_fit(distilled: DistilledSet, known: Any) -> None:
+def constants_fit(distilled: DistilledSet, frame: Frame) -> None:
+    """A standardised space has one mean and one std for each channel."""
+    space, channels = distilled.card.space, distilled.images.shape[1]
+    if isinstance(space, Standardized) and len(space.mean) != channels:
+        raise BadDistilledSet(
+            "space", expected=f"{channels} mean(s) and std(s)", got=str(len(space.mean))
+        )
+
+
+def labels_fit(distilled: DistilledSet, frame: Frame) -> None:
     """int64 ``[N]`` in [0, K)."""
     labels, many = distilled.labels, len(distilled.images)
     if labels.dtype != np.int64:
@@ -118,18 +144,18 @@ def labels_fit(distilled: DistilledSet, known: Any) -> None:
             "labels", expected=f"one for each of {many} images", got=f"shape {list(labels.shape)}"
         )
     low, high = int(labels.min()), int(labels.max())
-    if low < 0 or high >= known.num_classes:
+    if low < 0 or high >= frame.num_classes:
         raise BadDistilledSet(
             "labels",
-            expected=f"0 to {known.num_classes - 1} for {distilled.card.dataset}",
+            expected=f"0 to {frame.num_classes - 1} for {distilled.card.dataset}",
             got=f"{low} to {high}",
             hint="Labels that start at 1 must be lowered by one." if low == 1 else "",
         )
 
 
-def counts_fit(distilled: DistilledSet, known: Any) -> None:
+def counts_fit(distilled: DistilledSet, frame: Frame) -> None:
     """``ipc`` images of each class, or an unbalanced set that is declared and no larger."""
-    card, classes = distilled.card, known.num_classes
+    card, classes = distilled.card, frame.num_classes
     many = len(distilled.labels)
     if not card.balanced:
         # An unbalanced set is compared with ipc random images of each class, so it may not be
@@ -154,7 +180,7 @@ def counts_fit(distilled: DistilledSet, known: Any) -> None:
         )
 
 
-def order_fits(distilled: DistilledSet, known: Any) -> None:
+def order_fits(distilled: DistilledSet, frame: Frame) -> None:
     """Labels never decrease unless the card says that they do; named classes are all named."""
     card = distilled.card
     if card.sorted and bool((np.diff(distilled.labels) < 0).any()):
@@ -165,15 +191,15 @@ def order_fits(distilled: DistilledSet, known: Any) -> None:
             got=f"class {int(distilled.labels[first])} after a higher one at image {first}",
             hint="Sort the set by class, or declare sorted: false in its card.",
         )
-    if card.class_order is not None and len(card.class_order) != known.num_classes:
+    if card.class_order is not None and len(card.class_order) != frame.num_classes:
         raise BadDistilledSet(
             "class_order",
-            expected=f"{known.num_classes} names for {card.dataset}",
+            expected=f"{frame.num_classes} names for {card.dataset}",
             got=str(len(card.class_order)),
         )
 
 
-def soft_labels_fit(distilled: DistilledSet, known: Any) -> None:
+def soft_labels_fit(distilled: DistilledSet, frame: Frame) -> None:
     """Type, shape and, for probabilities, values in [0, 1] that sum to one for every image."""
     soft, kind = distilled.soft_labels, distilled.card.soft_label_kind
     if soft is None:
@@ -191,7 +217,7 @@ def soft_labels_fit(distilled: DistilledSet, known: Any) -> None:
         )
     if soft.dtype != np.float32:
         raise BadDistilledSet("soft_labels", expected="float32", got=soft.dtype.name)
-    many, classes = len(distilled.images), known.num_classes
+    many, classes = len(distilled.images), frame.num_classes
     if (
         soft.ndim not in (2, 3)
         or soft.shape[0] != many
@@ -219,7 +245,7 @@ def _probabilities_fit(soft: np.ndarray) -> None:
     off = np.abs(soft.sum(axis=-1, dtype=np.float64) - 1)
     worst = np.unravel_index(int(off.argmax()), off.shape)
     row = soft[worst].astype(np.float64)
-    # A row may sum to one with values outside [0, 1] (regression targets do), so both are looked at.
+    # A row may sum to one with values outside [0, 1] (regression targets do): look at both.
     outside = np.maximum(-soft, soft - 1).max(axis=-1)
     if off[worst] <= PROBABILITY_TOLERANCE:
         worst = np.unravel_index(int(outside.argmax()), outside.shape)
@@ -239,7 +265,7 @@ def _probabilities_fit(soft: np.ndarray) -> None:
     )
 
 
-def rate_fits(distilled: DistilledSet, known: Any) -> None:
+def rate_fits(distilled: DistilledSet, frame: Frame) -> None:
     """A stored learning rate is finite, above 0 and at most ``LARGEST_RATE``."""
     rate = distilled.learning_rate
     if rate is None or (math.isfinite(rate) and 0 < rate <= LARGEST_RATE):
@@ -258,6 +284,7 @@ CHECKS = (
     images_fit,
     pixels_are_finite,
     pixels_fit_space,
+    constants_fit,
     labels_fit,
     counts_fit,
     order_fits,

@@ -1,0 +1,1 @@
+"""Baselines that need no optimisation of pixels: what every distillation method must beat."""

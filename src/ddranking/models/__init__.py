@@ -1,4 +1,4 @@
-"""Networks by name. ``table.py`` is the place to add one; importing this package imports no torch."""
+"""Networks by name; add one in ``table.py``. Importing this package imports no torch."""
 
 from ddranking.models.names import ModelName
 from ddranking.models.table import MODELS, Shape, build, check, listing

@@ -66,7 +66,8 @@ class Family:
 
 
 # "ConvNet-3", "ConvNetD3", "ResNet-18", "ResNet18BN" and "VGG11BN" are the field's own spellings.
-_SPELLING = re.compile(r"(convnet|resnet|vgg)-?d?(\d+)-?(?=[a-z]|$)(.*)")
+_SPELLING = re.compile(r"(convnet|resnet|vgg)-?d?(\d{1,4})-?(?=[a-z]|$)(.*)", re.ASCII)
+_HEAD = re.compile(r"(.*?)(\d{0,4})", re.ASCII | re.DOTALL)
 
 
 def parse(name: str, table: Mapping[str, Family]) -> ModelName:
@@ -82,7 +83,8 @@ def parse(name: str, table: Mapping[str, Family]) -> ModelName:
         head, digits, rest = match.groups()
         spelt = f"{head}{int(digits)}" + (f"-{rest}" if rest else "")
     head, *options = spelt.split("-")
-    word, digits = re.fullmatch(r"(.*?)(\d*)", head, re.DOTALL).groups()  # type: ignore[union-attr]
+    split = _HEAD.fullmatch(head)
+    word, digits = split.groups() if split else (head, "")
     family = table.get(word)
     if family is None or not _has_number(family, digits):
         raise unknown(name, table)
@@ -114,7 +116,7 @@ def unknown(name: str, table: Mapping[str, Family]) -> UnknownName:
 
 def _has_number(family: Family, digits: str) -> bool:
     if family.numbers is None:
-        return digits.isascii() and 0 < int(digits or 0) < 1000
+        return int(digits or 0) > 0
     return (int(digits) in family.numbers) if digits else not family.numbers
 
 

@@ -16,7 +16,7 @@ Map = tuple[int, int, int]
 LAYERS: dict[str, Callable[[Map], nn.Module]] = {
     "in": lambda shape: nn.GroupNorm(shape[0], shape[0], affine=True),
     "bn": lambda shape: nn.BatchNorm2d(shape[0], affine=True),
-    "ln": lambda shape: nn.LayerNorm(shape, elementwise_affine=True),
+    "ln": lambda shape: nn.LayerNorm(list(shape), elementwise_affine=True),
     "gn": lambda shape: nn.GroupNorm(4, shape[0], affine=True),
 }
 """What each name means. "none" is absent on purpose: no layer, and no index in the Sequential."""

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError
 
 from ddranking.errors import UnknownName
 from ddranking.protocol import shelf
@@ -45,14 +45,6 @@ class Recipe(Frozen):
     source: Text = ""
     differs_from_source: tuple[Text, ...] = ()
     training: Training
-    selection: Literal["validation", "test-best"] = "validation"
-
-    @field_validator("selection")
-    @classmethod
-    def _legacy_only(cls, value: str, info) -> str:
-        if value == "test-best" and "legacy" not in info.data.get("name", ""):
-            raise ValueError("'test-best' is allowed only in a recipe named legacy")
-        return value
 
     @property
     def id(self) -> str:
@@ -61,9 +53,7 @@ class Recipe(Frozen):
     @property
     def hash(self) -> str:
         """Content hash of what affects a training; names and sources do not."""
-        return content_hash(
-            {"training": self.training.model_dump(mode="json"), "selection": self.selection}
-        )
+        return content_hash({"training": self.training.model_dump(mode="json")})
 
 
 class RecipeFile(Frozen):
@@ -77,7 +67,6 @@ class RecipeFile(Frozen):
     datasets: tuple[str, ...] | None = None
     training: Training
     variants: tuple[Variant, ...] = ()
-    selection: Literal["validation", "test-best"] = "validation"
 
     @property
     def id(self) -> str:
@@ -86,7 +75,7 @@ class RecipeFile(Frozen):
     @property
     def lock_hash(self) -> str:
         return content_hash(
-            self.model_dump(mode="json", include={"training", "variants", "selection", "datasets"})
+            self.model_dump(mode="json", include={"training", "variants", "datasets"})
         )
 
     def resolve(self, dataset: str, ipc: int, changes: Sequence[str] = ()) -> Recipe:

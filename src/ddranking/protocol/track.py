@@ -131,8 +131,15 @@ def find_track(name: str, changes: Sequence[str] = ()) -> Track:
             )
         return found[0]
     track = newest(tracks(), name, "track")
-    if not changes:
-        return track
+    return override_track(track, changes) if changes else track
+
+
+def override_track(track: Track, changes: Sequence[str]) -> Track:
+    """A resolved track with a user's ``key=value`` changes applied.
+
+    Raises:
+        BadProtocol: a change that does not validate.
+    """
     values = track.model_dump(mode="json")
     try:
         return Track.model_validate(shelf.override(values, changes, f"track {track.name}"))

@@ -1,0 +1,223 @@
+"""What the page holds: boards and entries as plain JSON values, small and bounded.
+
+Per-seed values go in, estimates do not: the page computes scores, intervals, ties and ranks for any
+w from them. Whatever several entries share (recipes, environments) is written once. Texts of
+records are cut to a length and freed of control characters; the page inserts them as text.
+"""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from ddranking.board.ranking import LEVEL, Board, Row, entry_id
+from ddranking.board.reported import reported_tables
+from ddranking.board.submission import Skipped
+from ddranking.protocol.recipe import Recipe
+from ddranking.scoring.observation import Environment
+from ddranking.scoring.record import RealHard, Record
+
+LONG, SHORT = 2000, 200
+SHOWN = {"L", "M", "N", "P", "S", "Z"}
+"""Unicode classes that a reader can see; control and direction-changing characters are dropped."""
+
+
+def content(
+    boards: Sequence[Board],
+    pictures: Mapping[str, str],
+    files: Mapping[str, str],
+    skipped: Sequence[Skipped] = (),
+) -> dict[str, Any]:
+    """Everything the page shows.
+
+    Args:
+        boards: as :func:`ddranking.board.ranking.rank` made them, at any w.
+        pictures: row id to the address of its picture, a data URI or a relative path.
+        files: row id to the relative path of its record.
+        skipped: files that did not validate, for the footer.
+    """
+    recipes: dict[str, dict[str, Any]] = {}
+    environments: list[dict[str, Any]] = []
+    shown = [_board(board, recipes, environments, pictures, files) for board in boards]
+    return {
+        "level": LEVEL,
+        "boards": shown,
+        "recipes": recipes,
+        "environments": environments,
+        "reported": [table.model_dump(mode="json") for table in reported_tables()],
+        "skipped": [{"file": tidy(s.file), "reason": tidy(s.reason)} for s in skipped],
+    }
+
+
+def tidy(text: Any, limit: int = LONG) -> str:
+    """``text`` without characters that cannot be seen, on one line, at most ``limit`` long.
+
+    >>> tidy("A\\u202eB\\n  C", 4)
+    'AB …'
+    """
+    spaced = (" " if c.isspace() else c for c in str(text)[: 4 * limit])
+    line = "".join(c for c in spaced if unicodedata.category(c)[0] in SHOWN)
+    line = " ".join(line.split())
+    return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def compact(value: Any, limit: int = LONG) -> str:
+    """A JSON value as short text; what is nested too deeply is only said to be so."""
+    try:
+        return tidy(json.dumps(value, ensure_ascii=False, sort_keys=True), limit)
+    except RecursionError:
+        return "(nested too deeply to show)"
+
+
+def _board(
+    board: Board,
+    recipes: dict[str, dict[str, Any]],
+    environments: list[dict[str, Any]],
+    pictures: Mapping[str, str],
+    files: Mapping[str, str],
+) -> dict[str, Any]:
+    track = board.track
+    return {
+        "id": board.id,
+        "track": {
+            "id": track.id,
+            "title": tidy(track.title or track.id, SHORT),
+            "dataset": tidy(track.dataset, SHORT),
+            "ipc": track.ipc,
+            "student": tidy(track.student, SHORT),
+            "seeds": track.seeds,
+            "validation": track.validation_size,
+            "hash": track.hash,
+            "custom": track.custom,
+            "hard": rules(track.hard),
+            "whole": rules(track.whole),
+        },
+        "dataset": {"title": tidy(board.dataset.title, SHORT), "digest": board.dataset.digest},
+        "reference": None if board.reference is None else _real(board.reference),
+        "entries": [
+            {
+                **_entry(row.record, recipes, environments),
+                **_standing(row),
+                "id": row.id,
+                "file": files.get(row.id),
+                "picture": pictures.get(row.id),
+            }
+            for row in board.rows
+        ],
+        "invalidated": [_invalidated(record, files) for record in board.invalidated],
+    }
+
+
+def _standing(row: Row) -> dict[str, Any]:
+    """What the page takes from Python because it does not change with w."""
+    return {
+        "hlr": row.hlr.values,
+        "ior": row.ior.values,
+        "best": row.best,
+        "worst": row.worst,
+        "front": row.on_front,
+        "custom": row.custom_recipe,
+    }
+
+
+def _entry(
+    record: Record, recipes: dict[str, dict[str, Any]], environments: list[dict[str, Any]]
+) -> dict[str, Any]:
+    card = record.entry
+    key = f"{record.recipe.id} {record.recipe.hash}"
+    recipes.setdefault(key, _recipe(record.recipe))
+    return {
+        "method": tidy(card.method, SHORT),
+        "authors": card.authors and tidy(card.authors),
+        "paper": card.paper,
+        "code": card.code,
+        "licence": card.licence and tidy(card.licence, SHORT),
+        "digest": card.digest,
+        "space": compact(card.space, SHORT),
+        "softLabels": card.soft_label_kind,
+        "recipe": key,
+        "real": _real(record.real_hard),
+        "accuracy": {arm: seen.values for arm, seen in record.accuracy.items()},
+        "selection": {
+            arm: {"rates": s.rates, "validation": s.mean_validation, "selected": s.selected}
+            for arm, s in record.selection.items()
+        },
+        "environments": _environments(
+            (seen.environment for seen in record.observations), environments
+        ),
+        "trainings": len(record.observations),
+        "seconds": round(sum(seen.seconds for seen in record.observations)),
+        "diverged": sum(seen.outcome.diverged for seen in record.observations),
+        "trust": record.trust,
+        "notes": [tidy(note) for note in record.notes[:20]],
+        "created": tidy(record.created, 40),
+        "implementation": record.implementation,
+    }
+
+
+def _real(real: RealHard) -> dict[str, Any]:
+    return {"kind": real.kind, "accuracies": real.accuracies, "source": tidy(real.source)}
+
+
+def _recipe(recipe: Recipe) -> dict[str, Any]:
+    return {
+        "id": recipe.id,
+        "name": recipe.name,
+        "title": tidy(recipe.title, SHORT),
+        "source": tidy(recipe.source),
+        "differs": [tidy(text) for text in recipe.differs_from_source[:20]],
+        "labels": "hard" if recipe.training.labels.kind == "hard" else "soft",
+        "rules": rules(recipe.training),
+    }
+
+
+def rules(training: Any) -> dict[str, str]:
+    """Training rules as short texts by name, e.g. ``optimizer: sgd (momentum 0.9, ...)``."""
+    return {
+        name.replace("_", " "): tidy(phrase(value), 400)
+        for name, value in training.model_dump(mode="json").items()
+    }
+
+
+def phrase(value: Any) -> str:
+    """A rule in words: ``{'kind': 'step', 'factor': 0.1}`` reads ``step (factor 0.1)``.
+
+    >>> phrase([{"kind": "dsa", "flip": 0.5}]), phrase([]), phrase([0.1, 0.01])
+    ('dsa (flip 0.5)', 'none', '0.1, 0.01')
+    """
+    if isinstance(value, dict):
+        rest = [f"{k.replace('_', ' ')} {phrase(v)}" for k, v in value.items() if k != "kind"]
+        kind = str(value.get("kind", ""))
+        return f"{kind} ({', '.join(rest)})".strip() if rest else kind
+    if isinstance(value, list | tuple):
+        return ", ".join(phrase(item) for item in value) or "none"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _environments(seen: Iterable[Environment], table: list[dict[str, Any]]) -> list[int]:
+    """Indices of the distinct environments of a record in ``table``, which grows as needed."""
+    found: list[int] = []
+    for environment in dict.fromkeys(seen):
+        values = {
+            name: value if isinstance(value, int) else value and tidy(value, SHORT)
+            for name, value in environment.model_dump(mode="json").items()
+        }
+        if values not in table:
+            table.append(values)
+        found.append(table.index(values))
+    return found[:10]
+
+
+def _invalidated(record: Record, files: Mapping[str, str]) -> dict[str, Any]:
+    mark = record.invalidated
+    assert mark is not None, "only invalidated records come here"
+    return {
+        "method": tidy(record.entry.method, SHORT),
+        "recipe": record.recipe.id,
+        "reason": tidy(mark.reason),
+        "date": mark.date,
+        "by": tidy(mark.by),
+        "file": files.get(f"invalidated-{entry_id(record)}"),
+    }

@@ -1,0 +1,177 @@
+"use strict";
+// One entry in full, and up to four side by side.
+
+const section = (title, id, ...children) => html("section", {},
+  html("h3", {}, id ? term(id, title) : title), children);
+const facts = (pairs) => html("dl", { class: "facts" }, pairs
+  .filter(([, value]) => value !== null && value !== undefined && value !== "")
+  .map(([name, value]) => html("div", {}, html("dt", {}, name), html("dd", {}, value))));
+const short = (digest) => html("code", { title: digest }, `${digest.slice(0, 19)}…`);
+
+function tiles(row) {
+  const { entry, result } = row;
+  const tile = (id, words, value, rest) => html("div", { class: "tile" },
+    html("span", {}, term(id, words)), html("b", {}, value), html("small", {}, rest));
+  return html("div", { class: "tiles" },
+    tile("rank", "Rank", `${result.place}`, `may be ${span(result.lowest, result.highest)}`),
+    tile("ddrs", "DDRS", score(result.ddrs.mean),
+      `${score(result.ddrs.low)} to ${score(result.ddrs.high)}`),
+    tile("hlr", "HLR", `${percent(entry.hlrEstimate.mean)} %`,
+      `${percentSpan(entry.hlrEstimate)}, lower is better`),
+    tile("ior", "IOR", `${percent(entry.iorEstimate.mean)} %`,
+      `${percentSpan(entry.iorEstimate)}, higher is better`),
+    tile("range", "Any w", span(entry.best, entry.worst), "best and worst rank"));
+}
+
+function armsOf(entry) {
+  return ARMS.filter(([arm]) => accuracyOf(entry, arm)).map(([arm, name]) => ({
+    name, values: accuracyOf(entry, arm), reported: arm === "real_hard" && !entry.accuracy[arm],
+  }));
+}
+
+/** Accuracies as a table for those who do not see the chart. */
+function armTable(entry) {
+  return html("details", {}, html("summary", {}, "The same as numbers, seed by seed (%)"),
+    html("div", { class: "scroll", tabindex: 0, role: "region",
+      "aria-label": "Accuracies seed by seed" },
+      html("table", {}, html("thead", {}, html("tr", {}, html("th", { scope: "col" }, "Arm"),
+        html("th", { scope: "col" }, "Mean"), html("th", { scope: "col" }, "Each seed"))),
+      html("tbody", {}, armsOf(entry).map((arm) => html("tr", {},
+        html("th", { scope: "row" }, arm.name), html("td", {}, percent(mean(arm.values), 2)),
+        html("td", {}, arm.values.map((value) => percent(value, 2)).join("  "))))))));
+}
+
+function searches(entry, width) {
+  const searched = ARMS.filter(([arm]) => entry.selection[arm]?.validation?.length);
+  const fixed = ARMS.filter(([arm]) => entry.selection[arm] && !entry.selection[arm].validation);
+  return section("Learning rate", "rate",
+    searched.map(([arm, name]) => [html("h4", {}, `${name}: `, `${entry.selection[arm].selected}`,
+      html("small", {}, " best mean validation accuracy (%) over seeds")),
+    sweep(entry.selection[arm], width)]).flat(),
+    fixed.length ? html("p", {}, "Given by the rules, not searched: ",
+      fixed.map(([arm, name]) => `${name} ${entry.selection[arm].selected}`).join(", "), ".")
+      : null);
+}
+
+function bibtex(row, board, w) {
+  const plain = (words) => words.replace(/[\\{}]/g, "");
+  const { entry, result } = row;
+  const key = `${entry.method.toLowerCase().replace(/[^a-z0-9]+/g, "") || "entry"}-ddranking`;
+  return [
+    `@misc{${key},`,
+    `  title = {{${plain(entry.method)}}},`,
+    entry.authors ? `  author = {${plain(entry.authors)}},` : null,
+    entry.paper ? `  url = {${plain(entry.paper)}},` : null,
+    `  note = {DD-Ranking, track ${board.track.id}, recipe ${entry.rules.id}: DDRS `
+      + `${score(result.ddrs.mean)} at w = ${w}, record ${entry.id}}`,
+    "}",
+  ].filter(Boolean).join("\n");
+}
+
+/** Everything the page knows of one entry, for the dialog. */
+function entryDetail(row, board, data, { w, pinned, width }) {
+  const { entry } = row, rules = entry.rules, cite = bibtex(row, board, w);
+  const chart = Math.min(width, 620);
+  return [
+    html("header", {},
+      html("h2", { id: "entry-title" }, html("bdi", {}, entry.method), " ", badges(entry)),
+      html("p", {}, [["Paper", entry.paper], ["Code", entry.code]].filter(([, at]) => at)
+        .map(([words, at]) => [outside(at, words), " · "]).flat(),
+      entry.file ? html("a", { href: entry.file, download: true }, "Record as JSON") : null)),
+    tiles(row),
+    entry.hlrOwn ? html("p", { class: "note" }, "This board computes every HLR with one whole-set "
+      + `accuracy, because its records carry different ones. By the record's own, HLR is ${
+        percent(entry.hlrOwn.mean)} %.`) : null,
+    html("div", { class: "actions" },
+      html("button", { type: "button", "data-pin": entry.id, "aria-pressed": `${pinned}` },
+        pinned ? "Unpin" : "Pin to compare"),
+      html("button", { type: "button", "data-copy": location.href, "data-what": "Address" },
+        "Copy address of this view")),
+    section("Accuracy of each arm", "arm", armBars(armsOf(entry), chart), armTable(entry),
+      entry.real.kind === "reported" ? html("p", { class: "note" },
+        "real-hard is reported, not measured: ", entry.real.source) : null),
+    entry.picture ? section("Images", "images", html("img", { class: "picture",
+      src: entry.picture, alt: `Images of the distilled set ${entry.method}` })) : null,
+    section("Recipe", "recipe", html("p", {}, html("b", {}, rules.id), rules.title
+      ? `: ${rules.title}` : ""),
+    facts(Object.entries(rules.rules)),
+    html("p", {}, html("b", {}, "Source: "), rules.source || "not given"),
+    rules.differs.length ? html("div", {}, html("b", {}, "Differs from its source:"),
+      html("ul", {}, rules.differs.map((words) => html("li", {}, words)))) : null),
+    searches(entry, chart),
+    section("Provenance", "trust", facts([
+      ["Trust", entry.trust],
+      ["Authors", entry.authors],
+      ["Licence", entry.licence],
+      ["Distilled set", short(entry.digest)],
+      ["Image space", entry.space],
+      ["Soft labels", entry.softLabels],
+      ["Dataset", `${board.dataset.title}`],
+      ["Dataset copy", short(board.dataset.digest)],
+      ["Track", `${board.track.id}${board.track.custom ? " (custom)" : ""}`],
+      ["Track rules", short(board.track.hash)],
+      ["Whole-set accuracy", `${entry.real.kind}: ${entry.real.source}`],
+      ["Trainings", `${entry.trainings}, ${duration(entry.seconds)} of training`
+        + `${entry.diverged ? `, ${entry.diverged} diverged` : ""}`],
+      ["Measured", entry.created],
+      ["Implementation", `${entry.implementation}`],
+    ]),
+    entry.notes.map((note) => html("p", { class: "note" }, note))),
+    section("Environment", null, entry.environments.map((index) =>
+      facts(Object.entries(data.environments[index]).map(([name, value]) =>
+        [name, value === null ? null : `${value}`])))),
+    section("Cite", null, html("pre", { tabindex: 0 }, cite),
+      html("button", { type: "button", "data-copy": cite, "data-what": "BibTeX" }, "Copy BibTeX")),
+  ];
+}
+
+/** Pinned entries side by side, and their paired differences on the same seeds. */
+function comparison(rows, board, judged, w) {
+  const line = (id, words, cell) => html("tr", {}, html("th", { scope: "row" }, term(id, words)),
+    rows.map((row) => html("td", {}, cell(row))));
+  const arms = ARMS.filter(([arm]) => rows.some((row) => accuracyOf(row.entry, arm)));
+  const interval = (value) => [html("b", {}, percent(value.mean)),
+    html("small", {}, ` ${percentSpan(value)}`)];
+  return [
+    html("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Side by side" },
+      html("table", { class: "side" },
+        html("thead", {}, html("tr", {}, html("td", {}), rows.map((row, k) =>
+          html("th", { scope: "col", class: `pin-${k + 1}` }, html("bdi", {}, row.label))))),
+        html("tbody", {},
+          rows.some((row) => row.entry.picture) ? html("tr", {}, html("th", { scope: "row" },
+            "Images"), rows.map((row) => html("td", {}, row.entry.picture
+            ? html("img", { src: row.entry.picture, class: "picture",
+              alt: `Images of ${row.entry.method}` }) : "none in the record"))) : null,
+          line("rank", "Rank", ({ result }) => [html("b", {}, `${result.place}`),
+            html("small", {}, ` may be ${span(result.lowest, result.highest)}`)]),
+          line("ddrs", "DDRS", ({ result }) => [html("b", {}, score(result.ddrs.mean)),
+            html("small", {}, ` ${score(result.ddrs.low)} to ${score(result.ddrs.high)}`)]),
+          line("hlr", "HLR %", ({ entry }) => interval(entry.hlrEstimate)),
+          line("ior", "IOR %", ({ entry }) => interval(entry.iorEstimate)),
+          line("range", "Any w", ({ entry }) => span(entry.best, entry.worst)),
+          arms.map(([arm, name]) => line(arm, `${name} %`, ({ entry }) => {
+            const values = accuracyOf(entry, arm);
+            return !values ? "–" : values.length > 1 ? interval(estimate(values))
+              : `${percent(values[0])} reported`;
+          })),
+          line("recipe", "Recipe", ({ entry }) => entry.rules.id),
+          line("labels", "Labels", ({ entry }) => entry.rules.labels),
+          line("rate", "Rate of syn-any", ({ entry }) => `${entry.selection.syn_any?.selected}`),
+          line("trust", "Trust", ({ entry }) => entry.trust)))),
+    rows.length < 2 ? html("p", {}, "Pin a second entry to see their difference.") : [
+      html("h3", {}, term("paired", "Paired differences of alpha"), ` at w = ${w}`),
+      html("ul", { class: "verdicts" }, rows.flatMap((a, i) => rows.slice(i + 1).map((b) =>
+        html("li", {}, verdict(a, b, judged, w)))))],
+  ];
+}
+
+function verdict(a, b, judged, w) {
+  const other = alphaOf(b.entry, w);
+  const difference = estimate(alphaOf(a.entry, w).map((value, seed) => value - other[seed]));
+  const words = judged.surely(a.index, b.index) ? "is better"
+    : judged.surely(b.index, a.index) ? "is worse" : "cannot be told apart";
+  return [html("bdi", {}, html("b", {}, a.label)), " against ", html("bdi", {}, html("b", {},
+    b.label)), `: ${percent(difference.mean, 2)} points, 95 % interval ${
+    percent(difference.low, 2)} to ${percent(difference.high, 2)}; `,
+  html("b", { class: "verdict" }, words)];
+}

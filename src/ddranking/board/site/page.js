@@ -1,0 +1,410 @@
+"use strict";
+// The page's state is its address. Every change goes: event -> state -> show(), once a frame.
+
+const data = JSON.parse(byId("data").textContent);
+const MOST_PINS = 4;
+const START = { dataset: "", ipc: "", board: "", w: 0.5, labels: "", q: "", sort: "place", down: "",
+  cols: "", page: 1, pin: "", entry: "", compare: "" };
+const ALL = "all"; // the board that shows every matching track together
+
+for (const board of data.boards) {
+  board.byId = new Map();
+  board.label = `${board.track.title} · ${board.track.student}${board.track.custom ? " · custom" : ""}`;
+  for (const entry of board.entries) {
+    entry.rules = data.recipes[entry.recipe];
+    entry.hlrEstimate = estimate(entry.hlr);
+    entry.iorEstimate = estimate(entry.ior);
+    const common = board.reference?.accuracies, own = entry.real.accuracies;
+    if (common && JSON.stringify(common) !== JSON.stringify(own)) {
+      entry.hlrOwn = estimate(entry.accuracy.syn_hard.map((value, seed) =>
+        (own.length > 1 ? own[seed] : own[0]) - value));
+    }
+    board.byId.set(entry.id, entry);
+  }
+}
+
+let state = { ...START };
+let board = null, judged = null, rows = [], wanted = false;
+const table = new RankingTable(byId("head"), byId("body"));
+const pins = () => state.pin.split(",").filter(Boolean);
+const labelOf = (entry) => `${entry.method} (${entry.rules.name})`;
+const columns = () => COLUMNS.filter((column) => column.always
+  || (state.cols ? state.cols.split(",").includes(column.key) : column.shown));
+
+// Address
+
+function readAddress() {
+  const given = Object.fromEntries(new URLSearchParams(location.hash.slice(1)));
+  const next = { ...START };
+  for (const key of Object.keys(START)) if (key in given) next[key] = given[key];
+  const w = Number.parseFloat(next.w);
+  next.w = w >= 0 && w <= 1 ? w : START.w;
+  next.page = Math.max(1, Number.parseInt(next.page, 10) || 1);
+  if (!COLUMNS.some((column) => column.key === next.sort)) next.sort = START.sort;
+  state = next;
+}
+
+function writeAddress() {
+  const changed = Object.entries(state).filter(([key, value]) => `${value}` !== `${START[key]}`);
+  const hash = changed.length ? `#${new URLSearchParams(changed)}` : "";
+  if (hash !== location.hash) history.replaceState(null, "", hash || "#");
+}
+
+let addressTimer = 0;
+function change(values) {
+  Object.assign(state, values);
+  clearTimeout(addressTimer);
+  addressTimer = setTimeout(writeAddress, 250); // browsers limit how often an address may change
+  if (!wanted) {
+    wanted = true;
+    requestAnimationFrame(() => { wanted = false; show(); });
+  }
+}
+
+// Choosing a board
+
+function options(select, pairs, chosen) {
+  const signature = JSON.stringify(pairs);
+  if (select.dataset.signature !== signature) {
+    select.replaceChildren(...pairs.map(([value, words]) => html("option", { value }, words)));
+    select.dataset.signature = signature;
+  }
+  select.value = chosen;
+}
+
+const matching = () => data.boards.filter((one) => (!state.dataset
+  || one.track.dataset === state.dataset) && (!state.ipc || `${one.track.ipc}` === state.ipc));
+
+function chooseBoard() {
+  const distinct = (values) => [...new Set(values)];
+  const datasets = distinct(data.boards.map((one) => one.track.dataset));
+  const ofDataset = data.boards.filter((one) => !state.dataset || one.track.dataset === state.dataset);
+  const ipcs = distinct(ofDataset.map((one) => one.track.ipc)).sort((a, b) => a - b);
+  if (state.ipc && !ipcs.includes(Number(state.ipc))) state.ipc = "";
+  const found = matching();
+  const largest = found.reduce((a, b) => (b.entries.length > (a?.entries.length ?? -1) ? b : a), null);
+  if (state.board !== ALL || found.length < 2) {
+    board = found.find((one) => one.id === state.board) ?? largest;
+  } else board = null;
+  options(byId("dataset"), [["", "All"], ...datasets.map((name) => [name, name])], state.dataset);
+  options(byId("ipc"), [["", "All"], ...ipcs.map((ipc) => [`${ipc}`, `${ipc}`])], state.ipc);
+  const copies = (one) => found.filter((other) => other.label === one.label).length > 1
+    ? ` · copy ${one.dataset.digest.slice(7, 13)}` : "";
+  options(byId("board"), [...(found.length > 1 ? [[ALL, `All ${found.length} together: mean rank`]]
+    : []), ...found.map((one) => [one.id, `${one.label}${copies(one)} (${one.entries.length})`])],
+  board ? board.id : ALL);
+  byId("labels").value = state.labels;
+  byId("q").value = document.activeElement === byId("q") ? byId("q").value : state.q;
+}
+
+// Showing
+
+function show() {
+  chooseBoard();
+  for (const id of ["w", "w-number"]) {
+    if (Number.parseFloat(byId(id).value) !== state.w) byId(id).value = state.w;
+  }
+  byId("w").setAttribute("aria-valuetext", `w is ${state.w}`);
+  const together = !board && data.boards.length > 0;
+  byId("ranking").hidden = !board;
+  byId("charts").hidden = !board?.entries.length;
+  byId("overall").hidden = !together;
+  byId("empty").hidden = data.boards.length > 0;
+  if (board) showBoard();
+  else byId("lead").replaceChildren();
+  if (together) showOverall();
+  showReported();
+  showDialogs();
+}
+
+function showBoard() {
+  judged = judge(board.entries, state.w, data.level);
+  rows = judged.order.map((index) => ({ index, entry: board.entries[index],
+    result: judged.results[index], label: labelOf(board.entries[index]) }));
+  showSummary();
+  const shown = filtered();
+  const pages = Math.max(1, Math.ceil(shown.length / PAGE));
+  state.page = Math.min(state.page, pages);
+  const first = (state.page - 1) * PAGE, cut = shown.slice(first, first + PAGE);
+  const range = { low: Math.min(...rows.map((row) => row.result.ddrs.low)),
+    high: Math.max(...rows.map((row) => row.result.ddrs.high)) };
+  table.show(cut, columns(), { board: board.id, pins: pins(), range,
+    sort: { key: state.sort, down: state.down !== "" } });
+  byId("count").textContent = shown.length === rows.length ? `${rows.length} entries`
+    : `${shown.length} of ${rows.length} entries`;
+  byId("pages").hidden = pages < 2;
+  byId("page-words").textContent = `Rows ${first + 1}–${first + cut.length} of ${shown.length}`;
+  byId("previous").disabled = state.page <= 1;
+  byId("next").disabled = state.page >= pages;
+  showRules();
+  showCharts(shown);
+  showPins();
+}
+
+function filtered() {
+  const words = state.q.toLowerCase().split(/\s+/).filter(Boolean);
+  const text = ({ entry, label }) => `${label} ${entry.authors ?? ""} ${entry.trust} ${
+    entry.rules.title}`.toLowerCase();
+  const found = rows.filter((row) => (!state.labels || row.entry.rules.labels === state.labels)
+    && (!words.length || words.every((word) => text(row).includes(word))));
+  const column = COLUMNS.find((one) => one.key === state.sort);
+  const sign = state.down ? -1 : 1;
+  if (state.sort !== "place" || state.down) {
+    found.sort((a, b) => {
+      const x = column.value(a), y = column.value(b);
+      return sign * (x < y ? -1 : x > y ? 1 : 0) || a.result.place - b.result.place;
+    });
+  }
+  return found;
+}
+
+function showSummary() {
+  const strip = byId("leaders"), words = byId("lead");
+  if (!rows.length) { strip.replaceChildren(); words.replaceChildren(); return; }
+  const [first] = rows, ties = rows.filter((row) => row !== first
+    && !judged.surely(first.index, row.index)).length;
+  board.leaders ??= leaders(board.entries);
+  const changes = board.leaders.slice(1).map((stretch) => stretch.from.toFixed(3));
+  words.replaceChildren("At ", html("b", {}, `w = ${state.w}`), ", ",
+    html("b", {}, html("bdi", {}, first.label)), ` leads with DDRS ${score(first.result.ddrs.mean)}`,
+    rows.length < 2 ? "." : !ties ? ", surely ahead of all others."
+      : `; ${ties} other${ties > 1 ? "s" : ""} cannot be told from it.`,
+    rows.length < 2 ? "" : !changes.length ? " It leads at every w."
+      : ` The lead changes at w = ${changes.slice(0, 4).join(", ")}${
+        changes.length > 4 ? " and further" : ""}.`);
+  if (strip.dataset.board !== board.id) {
+    strip.dataset.board = board.id;
+    strip.replaceChildren(...board.leaders.map((stretch) => {
+      const part = html("span", {}, html("bdi", {}, labelOf(board.entries[stretch.entry])));
+      part.style.flexGrow = `${stretch.to - stretch.from}`;
+      return part;
+    }));
+  }
+  board.leaders.forEach((stretch, k) => strip.children[k].classList.toggle("now",
+    state.w >= stretch.from && (state.w < stretch.to || stretch.to === 1)));
+}
+
+function showRules() {
+  const place = byId("rules");
+  if (place.dataset.board === board.id) return;
+  place.dataset.board = board.id;
+  const { track } = board;
+  place.replaceChildren(
+    facts([["Track", `${track.id}${track.custom ? " (custom: not a released track)" : ""}`],
+      ["Dataset", board.dataset.title], ["Images per class", `${track.ipc}`],
+      ["Student", track.student], ["Seeds", `${track.seeds}`],
+      ["Held out to choose rates", `${track.validation} training images`]]),
+    html("h4", {}, "Hard-label arms are trained with"), facts(Object.entries(track.hard)),
+    html("h4", {}, "The whole real set is trained with"), facts(Object.entries(track.whole)));
+  byId("reference").hidden = !board.reference;
+  byId("reference").textContent = board.reference ? "Records of this board carry different "
+    + `whole-set accuracies. Every HLR here uses one of them, ${percent(mean(
+      board.reference.accuracies))} % (${board.reference.kind}: ${board.reference.source}).` : "";
+  byId("invalidated").hidden = !board.invalidated.length;
+  byId("invalidated-list").replaceChildren(...board.invalidated.map((record) => html("li", {},
+    html("b", {}, html("bdi", {}, record.method)), ` (${record.recipe}): ${record.reason} — ${
+      record.by}, ${record.date}`)));
+}
+
+function showCharts(shown) {
+  const pinned = pins(), width = (id) => Math.max(280, byId(id).clientWidth);
+  if (!rows.length) return;
+  const chosen = shown.length ? shown : rows;
+  const many = chosen.length > 14;
+  byId("scatter").replaceChildren(scatter(chosen.map((row) => ({
+    id: row.entry.id, label: chosen.length > 40 ? row.entry.method : row.label,
+    hlr: row.entry.hlrEstimate.mean, ior: row.entry.iorEstimate.mean,
+    labels: row.entry.rules.labels, front: row.entry.front,
+    pin: pinned.indexOf(row.entry.id) + 1,
+    named: !many || row.result.place <= 5 || row.entry.front || pinned.includes(row.entry.id),
+  })), state.w, width("scatter")));
+  board.places ??= placesOver(board.entries, 200);
+  const drawn = chosen.filter((row, k) => k < 12 || pinned.includes(row.entry.id));
+  byId("lines").replaceChildren(rankLines(drawn.map((row) => ({
+    id: row.entry.id, label: row.label, pin: pinned.indexOf(row.entry.id) + 1,
+    places: board.places.map((at) => at[row.index]),
+  })), state.w, width("lines")));
+  byId("lines-note").hidden = drawn.length === chosen.length;
+}
+
+function showOverall() {
+  const boards = matching();
+  const { standings, incomplete } = meanRanks(boards, state.w, data.level,
+    (entry) => `${entry.method}\n${entry.rules.name}`);
+  const name = (key) => html("bdi", {}, key.replace("\n", " (") + ")");
+  byId("overall-head").replaceChildren(html("tr", {},
+    html("th", { scope: "col", class: "number" }, term("mean", "Mean rank")),
+    html("th", { scope: "col" }, "Entry"),
+    boards.map((one) => html("th", { scope: "col", class: "number" }, one.track.title))));
+  byId("overall-body").replaceChildren(
+    ...standings.slice(0, PAGE).map((row) => html("tr", {},
+      html("td", { class: "number" }, html("b", {}, row.mean.toFixed(2)), html("small",
+        { class: "ranks" }, ` ${row.lowest.toFixed(1)}–${row.highest.toFixed(1)}`)),
+      html("th", { scope: "row" }, name(row.name)),
+      row.places.map((place) => html("td", { class: "number" }, `${place}`)))),
+    ...incomplete.slice(0, PAGE).map((row) => html("tr", { class: "incomplete" },
+      html("td", { class: "number" }, "no mean"), html("th", { scope: "row" }, name(row.name)),
+      row.counts.map((count) => html("td", { class: "number" },
+        count === 0 ? "missing" : count === 1 ? "present" : `${count} records`)))));
+  byId("overall-words").textContent = `${standings.length} entries stand on all ${boards.length} `
+    + `tracks; ${incomplete.length} do not and get no mean.`;
+}
+
+function showReported() {
+  const tracks = board ? [board.track] : matching().map((one) => one.track);
+  const wantedRow = (set, row) => tracks.some((track) =>
+    track.dataset === set.dataset && track.ipc === row.ipc);
+  const found = data.reported.flatMap((set) => set.rows
+    .filter((row) => !data.boards.length || wantedRow(set, row))
+    .filter((row) => !state.labels || row.labels === state.labels)
+    .map((row) => ({ ...row, set, score: ddrs(state.w * row.ior - (1 - state.w) * row.hlr) })));
+  found.sort((a, b) => a.ipc - b.ipc || b.score - a.score);
+  byId("reported").hidden = !found.length;
+  byId("reported-body").replaceChildren(...found.map((row) => html("tr", {},
+    html("th", { scope: "row" }, row.method), html("td", { class: "number" }, `${row.ipc}`),
+    html("td", {}, row.labels), html("td", { class: "number" }, score(row.score)),
+    html("td", { class: "number" }, percent(row.hlr, 2)),
+    html("td", { class: "number" }, percent(row.ior, 2)))));
+  byId("reported-source").replaceChildren("Source: ", ...[...new Set(found.map((row) => row.set))]
+    .flatMap((set, k) => [k ? "; " : "", outside(set.link, set.source)]));
+}
+
+function showPins() {
+  const chosen = pins().map((id) => rows.find((row) => row.entry.id === id)).filter(Boolean);
+  byId("tray").hidden = !chosen.length;
+  byId("tray-list").replaceChildren(...chosen.map((row, k) => html("li", { class: `pin-${k + 1}` },
+    html("bdi", {}, row.label), html("button", { type: "button", "data-pin": row.entry.id,
+      "aria-label": `Unpin ${row.label}` }, "×"))));
+  return chosen;
+}
+
+function showDialogs() {
+  const open = byId("entry"), compare = byId("compare-dialog");
+  const row = board && rows.find((one) => one.entry.id === state.entry);
+  const chosen = board ? pins().map((id) => rows.find((one) => one.entry.id === id)).filter(Boolean)
+    : [];
+  if (row) {
+    const signature = `${state.entry} ${state.w} ${state.pin} ${window.innerWidth}`;
+    if (!open.open) open.showModal();
+    if (open.dataset.signature !== signature) {
+      const focused = document.activeElement?.dataset?.pin;
+      byId("entry-body").replaceChildren(...entryDetail(row, board, data, { w: state.w,
+        pinned: pins().includes(row.entry.id), width: byId("entry-body").clientWidth })
+        .filter(Boolean));
+      open.dataset.signature = signature;
+      if (focused) byId("entry-body").querySelector("[data-pin]").focus();
+    }
+  } else if (open.open) open.close();
+  if (state.compare && chosen.length) {
+    byId("compare-body").replaceChildren(...comparison(chosen, board, judged, state.w).flat());
+    if (!compare.open) compare.showModal();
+  } else if (compare.open) compare.close();
+}
+
+// Events
+
+function pin(id) {
+  const now = pins(), at = now.indexOf(id);
+  if (at >= 0) now.splice(at, 1);
+  else if (now.length < MOST_PINS) now.push(id);
+  else announce(`Up to ${MOST_PINS} entries can be pinned; unpin one first`);
+  change({ pin: now.join(","), compare: now.length ? state.compare : "" });
+}
+
+function setWeight(text) {
+  const w = Number.parseFloat(text);
+  if (w >= 0 && w <= 1) change({ w: Math.round(w * 1e6) / 1e6 });
+}
+
+const SAVES = {
+  csv: ["text/csv", () => asCsv(filtered().map(savedRow))],
+  json: ["application/json", () => `${JSON.stringify({ track: board.track.id,
+    dataset: board.dataset, w: state.w, entries: filtered().map(savedRow) }, null, 1)}\n`],
+  tex: ["text/x-tex", () => asLatex(filtered(), `DD-Ranking, ${board.track.title}, ${
+    board.track.student}, w = ${state.w}, ${board.track.seeds} seeds, 95 % intervals`)],
+};
+const savedRow = (row) => Object.assign({}, ...columns().map((column) => column.save(row)));
+
+const ACTIONS = { // by data attribute of what was clicked
+  open: (id) => change({ entry: id }),
+  entry: (id) => change({ entry: id }),
+  sort: (key) => change(state.sort === key ? { down: state.down ? "" : "1" }
+    : { sort: key, down: ["ddrs", "ior", "alpha"].includes(key) ? "1" : "", page: 1 }),
+  copy: (text, target) => { writeAddress(); copyText(target.dataset.what === "Address"
+    ? location.href : text, target.dataset.what); },
+  save: (kind) => saveFile(`${board.track.id.replace("@", "-")}.${kind}`, SAVES[kind][0],
+    SAVES[kind][1]()),
+  close: (id) => byId(id).close(),
+  go: (step) => change({ page: state.page + Number(step) }),
+  compare: () => change({ compare: "1" }),
+  unpin: () => change({ pin: "", compare: "" }),
+  jump: (id) => { byId(id).scrollIntoView(); byId(id).focus({ preventScroll: true }); },
+  toggle: () => setTheme(currentTheme() === "dark" ? "light" : "dark"),
+};
+
+document.addEventListener("click", (event) => {
+  if (event.target.closest("[data-pin]")) pin(event.target.closest("[data-pin]").dataset.pin);
+  for (const [name, act] of Object.entries(ACTIONS)) {
+    const target = event.target.closest(`[data-${name}]`);
+    if (target) act(target.dataset[name], target);
+  }
+  if (event.target.matches("dialog")) event.target.close(); // the backdrop
+  if (event.target.matches(".reach")) {
+    const box = event.target.getBoundingClientRect();
+    setWeight(((event.clientX - box.left) / box.width).toFixed(2));
+  }
+});
+document.addEventListener("input", (event) => {
+  const { id, value } = event.target;
+  if (id === "w" || id === "w-number") setWeight(value);
+  else if (id === "q") change({ q: value, page: 1 });
+  else if (id === "labels") change({ labels: value, page: 1 });
+  else if (["dataset", "ipc"].includes(id)) change({ [id]: value, board: "", page: 1, entry: "" });
+  else if (id === "board") change({ board: value, pin: "", compare: "", page: 1, entry: "" });
+  else if (event.target.dataset.column) {
+    change({ cols: [...document.querySelectorAll("[data-column]:checked")]
+      .map((box) => box.dataset.column).join(",") });
+  }
+});
+byId("entry").addEventListener("close", () => change({ entry: "" }));
+byId("compare-dialog").addEventListener("close", () => change({ compare: "" }));
+window.addEventListener("hashchange", () => { readAddress(); show(); });
+window.addEventListener("resize", () => change({}));
+
+// Entries that cannot be told from the one under the pointer or focus stand out.
+function showTies(event) {
+  const id = event.target.closest?.("[data-row]")?.dataset.row;
+  const at = rows.find((row) => row.entry.id === id);
+  for (const tr of byId("body").children) {
+    const other = at && rows.find((row) => row.entry.id === tr.dataset.row);
+    tr.classList.toggle("tied", Boolean(at && other && other !== at
+      && !judged.surely(at.index, other.index) && !judged.surely(other.index, at.index)));
+  }
+}
+for (const kind of ["mouseover", "focusin"]) byId("body").addEventListener(kind, showTies);
+for (const kind of ["mouseleave", "focusout"]) byId("body").addEventListener(kind, showTies);
+
+// Theme: the reader's system decides until they do.
+const currentTheme = () => document.documentElement.dataset.theme
+  ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
+function setTheme(theme) {
+  document.documentElement.dataset.theme = theme;
+  try { localStorage.setItem("theme", theme); } catch { /* not kept where storage is closed */ }
+}
+try {
+  const kept = localStorage.getItem("theme");
+  if (kept === "dark" || kept === "light") document.documentElement.dataset.theme = kept;
+} catch { /* the system's theme then */ }
+
+byId("columns").replaceChildren(...COLUMNS.filter((column) => !column.always).map((column) =>
+  html("label", {}, html("input", { type: "checkbox", "data-column": column.key }), column.words)));
+byId("skipped").hidden = !data.skipped.length;
+byId("skipped-list").replaceChildren(...data.skipped.map(({ file, reason }) =>
+  html("li", {}, html("code", {}, file), `: ${reason}`)));
+startTips();
+readAddress();
+show();
+for (const box of document.querySelectorAll("[data-column]")) {
+  box.checked = columns().some((column) => column.key === box.dataset.column);
+}
+document.documentElement.dataset.ready = `${Math.round(performance.now())}`;

@@ -1,0 +1,64 @@
+"""The command line: ``ddranking COMMAND``. One module a group of commands.
+
+Exit codes: 0 done, 1 the answer is no, 2 bad input (one line on the error stream), 130 interrupted.
+Bodies import what they need, so that ``--help`` and ``list`` load no torch.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from cyclopts import App
+from cyclopts.exceptions import CycloptsError
+
+from ddranking import __version__
+from ddranking.errors import BadInput, DDRankingError
+
+app = App(
+    name="ddranking",
+    help="Measures what the images of a distilled dataset are worth, and ranks them.",
+    version=__version__,
+    version_flags=["--version"],
+)
+
+_GROUPS = {
+    "demo": "demo:demo",
+    "pack": "sets:pack",
+    "inspect": "sets:inspect",
+    "baseline": "sets:baseline",
+    "plan": "score:plan",
+    "score": "score:score",
+    "compare": "records:compare",
+    "list": "tables:list_names",
+}
+for _name, _home in _GROUPS.items():
+    app.command(f"ddranking.cli.{_home}", name=_name)
+app.command("ddranking.cli.records:board", name="board")
+app.command("ddranking.cli.tables:data", name="data")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs one command and returns its exit code."""
+    try:
+        answer = app(
+            arguments, exit_on_error=False, print_error=False, result_action="return_value"
+        )
+    except CycloptsError as error:
+        return _complain(" ".join(str(error).split()), hint="See: ddranking --help")
+    except BadInput as error:
+        return _complain(str(error))
+    except DDRankingError as error:
+        _complain(str(error))
+        return 1
+    except BrokenPipeError:
+        return 0
+    except KeyboardInterrupt:
+        print("Interrupted. Finished trainings are kept.", file=sys.stderr)
+        return 130
+    return answer if isinstance(answer, int) else 0
+
+
+def _complain(message: str, hint: str = "") -> int:
+    line = f"ddranking: {message}"
+    print(f"{line.rstrip('.')}. {hint}" if hint else line, file=sys.stderr)
+    return 2

@@ -1,0 +1,92 @@
+"""What a person sees while trainings run: done and total, time left, the current arm."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from ddranking.protocol.trial import Trial
+
+ARM_NAMES = {
+    "real_hard": "whole real set, hard labels",
+    "syn_hard": "distilled images, hard labels",
+    "syn_any": "distilled images, own recipe",
+    "rdm_any": "random images, same recipe",
+    "rdm_hard": "random images, hard labels",
+}
+
+
+class TrainingProgress:
+    """A progress bar over all trainings of a study; a line each where there is no terminal.
+
+    ``work`` is the effort of each training to do, by trial key, in any unit; ``done`` counts
+    those that are known already.
+    """
+
+    def __init__(self, title: str, work: Mapping[str, float], done: int = 0) -> None:
+        self.title, self.work, self.count = title, dict(work), done
+        self.total = done + len(work)
+        self.shares: dict[str, float] = {}
+        self.console = Console(stderr=True)
+        self.bar = Progress(
+            TextColumn("[bold]{task.description}"),
+            BarColumn(bar_width=None),
+            TextColumn("{task.fields[count]}/{task.fields[total_count]} trainings"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=self.console,
+            disable=not self.console.is_terminal,
+        )
+
+    def __enter__(self) -> TrainingProgress:
+        self.bar.start()
+        self.task = self.bar.add_task(
+            self.title,
+            total=max(1e-9, sum(self.work.values())),
+            count=self.count,
+            total_count=self.total,
+        )
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.bar.stop()
+
+    def running(self, trial: Trial, share: float) -> None:
+        """Moves the bar to where the trial is."""
+        self.shares[trial.key] = share
+        self._show(trial)
+
+    def finished(self, trial: Trial) -> None:
+        """Counts the trial."""
+        self.shares[trial.key] = 1.0
+        self.count += 1
+        self._show(trial)
+        if self.bar.disable:
+            rate = f"rate {trial.rate:g}, " if trial.evaluate == "validation" else ""
+            arm = ARM_NAMES.get(trial.arm, trial.arm)
+            print(f"{self.count}/{self.total} {arm}, {rate}seed {trial.seed}", file=sys.stderr)
+
+    def _show(self, trial: Trial) -> None:
+        done = sum(self.work.get(key, 0.0) * share for key, share in self.shares.items())
+        self.bar.update(
+            self.task,
+            completed=done,
+            count=self.count,
+            description=f"{self.title}: {ARM_NAMES.get(trial.arm, trial.arm)}",
+        )

@@ -1,0 +1,292 @@
+"""``ddranking plan`` and ``ddranking score``."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+
+from ddranking.api import Rules, Runtime, pool, study
+from ddranking.errors import BadInput
+
+if TYPE_CHECKING:
+    from ddranking.running.study import Shard, Study
+    from ddranking.scoring.record import Record
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class RulesOptions:
+    """The rules a score is measured under."""
+
+    track: str
+    "Name of the track (see: ddranking list tracks), or a YAML file."
+    recipe: str
+    "Name of the method's recipe (see: ddranking list recipes), or a YAML file."
+    seeds: int | None = None
+    "Another number of seeds than the track's; makes it a custom track."
+    set_: Annotated[tuple[str, ...], Parameter(name="--set", negative="")] = ()
+    "key=value override of the recipe, or track.key=value of the track; may be repeated."
+    rdm_hard: Annotated[bool, Parameter(negative="")] = False
+    "Also train random images under the common hard recipe."
+
+    def rules(self) -> Rules:
+        return Rules(self.track, self.recipe, self.seeds, self.set_, self.rdm_hard)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class RealOptions:
+    """Where the whole-set accuracy comes from."""
+
+    real_accuracy: float | None = None
+    "Whole-set accuracy as a fraction, where it was published; marked as reported."
+    real_source: str | None = None
+    "Where that accuracy was published."
+    train_real: Annotated[bool, Parameter(negative="")] = False
+    "Train the whole real set here."
+
+    def choice(self):
+        from ddranking.running.study import RealChoice
+
+        return RealChoice(self.real_accuracy, self.real_source, self.train_real)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class RuntimeOptions:
+    """Where and how trainings run; nothing here changes a result."""
+
+    store: Path | None = None
+    "Folder of finished trainings; the user's cache by default."
+    data_root: Path | None = None
+    "Folder of the original dataset, where it was not prepared with 'ddranking data prepare'."
+    cache: Path | None = None
+    "Folder of prepared datasets."
+    device: str | None = None
+    "cpu, cuda or cuda:N; every GPU, or the CPU, by default."
+    workers: int | None = None
+    "Worker processes; one a CPU core, or one a GPU, by default."
+    engine: Literal["local"] = "local"
+    "What runs the trainings."
+    trust_code: Annotated[bool, Parameter(negative="")] = False
+    "Import the code of a student named 'package.module:callable'."
+
+    def runtime(self) -> Runtime:
+        return Runtime(
+            store=self.store,
+            data_root=self.data_root,
+            cache=self.cache,
+            device=self.device,
+            workers=self.workers,
+            trusted=self.trust_code,
+        )
+
+
+NO_REAL = RealOptions()
+NO_RUNTIME = RuntimeOptions()
+
+
+def plan(
+    file: Path,
+    rules: RulesOptions,
+    real: RealOptions = NO_REAL,
+    runtime: RuntimeOptions = NO_RUNTIME,
+    *,
+    json_: Annotated[bool, Parameter(name="--json", negative="")] = False,
+) -> None:
+    """Print every training that a score needs, and which of them the store already holds.
+
+    Args:
+        file: a packed distilled set (.safetensors).
+        rules: track and recipe.
+        real: where the whole-set accuracy comes from.
+        runtime: store and data.
+        json_: print JSON instead of a table.
+    """
+    made = study(file, rules.rules(), real=real.choice(), runtime=runtime.runtime())
+    known = made.known()
+    rows = _plan_rows(made, known)
+    if json_:
+        print(json.dumps({"total": made.plan.total, "known": len(known), "trials": rows}, indent=1))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    track, recipe = made.plan.track, made.plan.recipe
+    table = Table(title=f"{track.id}, recipe {recipe.id}", title_justify="left")
+    for column in ("arm", "rate", "seeds", "reads", "known", "epochs", "batch"):
+        table.add_column(column)
+    for arm in made.plan.arms:
+        rules_ = (str(arm.training.epochs), str(arm.training.batch_size))
+        for rate in arm.rates if len(arm.rates) > 1 else ():
+            keys = [trial.key for trial in arm.search if trial.rate == rate]
+            seen = f"{sum(key in known for key in keys)}/{len(keys)}"
+            table.add_row(arm.arm, f"{rate:g}", str(arm.seeds), "validation", seen, *rules_)
+        finals = [row for row in rows if row["arm"] == arm.arm and row["reads"] == "test"]
+        rate_text = f"{arm.rates[0]:g}" if len(arm.rates) == 1 else "selected"
+        seen = f"{sum(bool(row['known']) for row in finals)}/{arm.seeds}"
+        table.add_row(arm.arm, rate_text, str(arm.seeds), "test", seen, *rules_)
+    Console().print(table)
+    if made.real_hard is not None:
+        value = made.real_hard.accuracies[0]
+        print(f"real_hard: {value:.1%}, {made.real_hard.kind} ({made.real_hard.source})")
+    print(f"{len(known)} of {made.plan.total} trainings are known; store: {made.store.folder}")
+
+
+def _plan_rows(made: Study, known) -> list[dict[str, object]]:
+    """One row a trial; finals whose rate is not selected yet have no key."""
+    validation = {
+        key: seen.outcome.validation_accuracy
+        for key, seen in known.items()
+        if seen.outcome.validation_accuracy is not None
+    }
+    rows: list[dict[str, object]] = []
+    for arm in made.plan.arms:
+        rate = arm.selected(validation)
+        finals = arm.finals(rate) if rate is not None else []
+        for trial in (*arm.search, *finals):
+            rows.append(
+                {
+                    "arm": trial.arm,
+                    "rate": trial.rate,
+                    "seed": trial.seed,
+                    "reads": trial.evaluate,
+                    "key": trial.key,
+                    "known": trial.key in known,
+                }
+            )
+        if rate is None:
+            open_ = {"arm": arm.arm, "rate": None, "reads": "test", "key": None, "known": False}
+            rows += [{**open_, "seed": seed} for seed in range(arm.seeds)]
+    return rows
+
+
+def score(
+    file: Path,
+    rules: RulesOptions,
+    real: RealOptions = NO_REAL,
+    runtime: RuntimeOptions = NO_RUNTIME,
+    *,
+    out: Path | None = None,
+    shard: str = "1/1",
+    json_: Annotated[bool, Parameter(name="--json", negative="")] = False,
+) -> None:
+    """Train what a score needs, and write its record. Run it again to resume.
+
+    Args:
+        file: a packed distilled set (.safetensors).
+        rules: track and recipe.
+        real: where the whole-set accuracy comes from.
+        runtime: store, data and device.
+        out: the record; records/TRACK/METHOD-DIGEST-RECIPE.json by default.
+        shard: I/N trains the I-th of N parts of what is pending, for several runs on one store.
+        json_: print the scores as JSON.
+    """
+    where = runtime.runtime()
+    part = _shard(shard)
+    made = study(file, rules.rules(), real=real.choice(), runtime=where)
+    target = out or default_record_path(made)
+    _check_writable(target)
+    record = run_study(made, where, part)
+    if record is None:
+        return
+    record.save(target)
+    if json_:
+        print(json.dumps(record.scores.model_dump(mode="json"), indent=1))
+    else:
+        print_record(record)
+        print(f"Record: {target}")
+
+
+def run_study(made: Study, where: Runtime, part: Shard | None = None) -> Record | None:
+    """Trains with a progress bar; None where other shards still have to do their part."""
+    from ddranking.cli.progress import TrainingProgress
+    from ddranking.running.study import Shard
+
+    part = part or Shard()
+    known = made.known()
+    for line in _preamble(made, len(known)):
+        print(line, file=sys.stderr)
+    bar = TrainingProgress(made.entry.method, made.outlook(known), done=len(known))
+    with bar, pool(made.workbench, where) as workers:
+        known = made.run(workers, bar, part)
+    if made.pending(known):
+        print(
+            f"Shard {part} has nothing left to train now; {made.plan.total - len(known)} trainings "
+            "of other shards are missing. Run this command again when they are done."
+        )
+        return None
+    return made.record(known)
+
+
+def _preamble(made: Study, known: int) -> list[str]:
+    """What a person should know before hours of training."""
+    track, recipe, data = made.plan.track, made.plan.recipe, made.workbench.dataset
+    lines = [
+        f"{made.entry.method} on {track.id}, recipe {recipe.id}, {data.title}",
+        f"{made.plan.total} trainings, {known} known; store {made.store.folder}",
+    ]
+    if made.real_hard is not None:
+        value, source = made.real_hard.accuracies[0], made.real_hard.source
+        lines.append(
+            f"real_hard is not measured: {value:.1%} is {made.real_hard.kind} ({source}). "
+            "--train-real measures it."
+        )
+    if track.custom:
+        lines.append("The track is a custom one: this record ranks only with its own kind.")
+    return lines
+
+
+def print_record(record: Record) -> None:
+    """The arms' accuracies and the score as a table, in percent and points."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(
+        title=f"{record.entry.method}: {record.track.id}, recipe {record.recipe.id}",
+        title_justify="left",
+    )
+    for column in ("", "mean", "95 % interval", "n"):
+        table.add_column(column, justify="left" if not column else "right")
+    rows = [(f"{arm} accuracy", seen) for arm, seen in record.accuracy.items()]
+    rows += [("HLR (lower is better)", record.hlr), ("IOR (higher is better)", record.ior)]
+    for name, seen in (*rows, ("DDRS at w = 0.5", record.ddrs())):
+        table.add_row(name, f"{seen.mean:.2%}", f"{seen.low:.2%} to {seen.high:.2%}", str(seen.n))
+    Console().print(table)
+    if record.real_hard.kind == "reported":
+        value = record.real_hard.accuracies[0]
+        print(f"real_hard {value:.1%} is reported: {record.real_hard.source}")
+
+
+def default_record_path(made: Study) -> Path:
+    """``records/TRACK/METHOD-DIGEST-RECIPE.json`` in the current folder."""
+    method = re.sub(r"[^a-z0-9]+", "-", made.entry.method.lower()).strip("-") or "unnamed"
+    digest = made.entry.digest.removeprefix("sha256:")[:8]
+    name = f"{method[:60]}-{digest}-{made.plan.recipe.name}.json"
+    return Path("records") / made.plan.track.name / name
+
+
+def _check_writable(target: Path) -> None:
+    """Finds out before the training, not after it, that the record cannot be written."""
+    folder = target.parent
+    while not folder.exists():
+        folder = folder.parent
+    import os
+
+    if target.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise BadInput("--out", expected="a file in a folder that can be written", got=str(target))
+
+
+def _shard(text: str) -> Shard:
+    from ddranking.running.study import Shard
+
+    match = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text)
+    if not match:
+        raise BadInput("--shard", expected="I/N, such as 1/4", got=repr(text))
+    return Shard(int(match[1]), int(match[2]))

@@ -1,0 +1,63 @@
+"""Decodes one picture file of a stranger into a uint8 array, with its size known beforehand."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from ddranking.errors import BadFile
+
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
+FORMATS = ("PNG", "JPEG", "BMP", "WEBP")
+#: 8-bit modes and the number of channels they are read as.
+MODES = {"1": "L", "L": "L", "RGB": "RGB", "P": "RGB", "RGBA": "RGB", "LA": "L"}
+
+
+def read_picture(path: Path, byte_limit: int, formats: tuple[str, ...] = FORMATS) -> np.ndarray:
+    """The picture as uint8 ``[H, W, 3]`` or, for a grey one, ``[H, W, 1]``.
+
+    Raises:
+        BadFile: missing, damaged, too large, not 8 bits deep, or with transparent pixels (whose
+            colour under the transparency nobody meant to show).
+    """
+    try:
+        with warnings.catch_warnings():
+            # Pillow's own warning about large pictures; the limit below is stricter and final.
+            warnings.simplefilter("ignore")
+            return _decode(path, byte_limit, formats)
+    except BadFile:
+        raise
+    except Exception as error:
+        # A decoder that meets damage raises anything from SyntaxError to struct.error.
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise BadFile(
+            str(path),
+            expected=f"a {' or '.join(formats)} picture",
+            got=reason.splitlines()[0][:160],
+            hint="Copy or download it again." if path.exists() else "",
+        ) from None
+
+
+def _decode(path: Path, byte_limit: int, formats: tuple[str, ...]) -> np.ndarray:
+    with Image.open(path, formats=list(formats)) as picture:
+        width, height = picture.size
+        if width * height * 4 > byte_limit:
+            raise BadFile(
+                str(path), expected=f"at most {byte_limit} bytes", got=f"{width}x{height} pixels"
+            )
+        if picture.mode not in MODES:
+            raise BadFile(str(path), expected="8 bits a channel", got=f"mode {picture.mode}")
+        if "A" in picture.mode or "transparency" in picture.info:
+            alpha = np.asarray(picture.convert("RGBA"))[..., 3]
+            if int(alpha.min()) < 255:
+                raise BadFile(
+                    str(path),
+                    expected="an opaque picture",
+                    got="transparent pixels",
+                    hint="Save it without an alpha channel.",
+                )
+        pixels = np.array(picture.convert(MODES[picture.mode]), dtype=np.uint8)
+    return pixels[..., None] if pixels.ndim == 2 else pixels

@@ -1,0 +1,178 @@
+"""The local engine: trials spread over worker processes of this machine.
+
+On CPUs one worker a core, each with one thread; on GPUs ``workers`` processes, spread over the
+devices. The longest trials start first. Only the parent writes to the store.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from typing import Protocol
+
+import torch
+
+from ddranking.errors import BadInput, DDRankingError
+from ddranking.protocol.trial import Trial
+from ddranking.running.workbench import Workbench
+from ddranking.running.worker import Done, Task, perform
+
+WORKER = "from ddranking.running.worker import main; main()"
+
+
+class Watcher(Protocol):
+    """Is told what an engine does; see the command line's progress bar."""
+
+    def running(self, trial: Trial, share: float) -> None:
+        """``share`` in [0, 1] of the trial's epochs are done."""
+
+    def finished(self, trial: Trial) -> None:
+        """The trial's outcome is in the store."""
+
+
+def devices(name: str | None) -> list[torch.device]:
+    """The devices to use: all GPUs where there are any, else the CPU; or the one named.
+
+    Raises:
+        BadInput: a device that torch does not know or that is not there.
+    """
+    if name is None:
+        count = torch.cuda.device_count()
+        return [torch.device("cuda", index) for index in range(count)] or [torch.device("cpu")]
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise BadInput("--device", expected="cpu, cuda or cuda:N", got=repr(name)) from None
+    there = device.type == "cpu" or (
+        device.type == "cuda" and (device.index or 0) < torch.cuda.device_count()
+    )
+    if not there:
+        raise BadInput(
+            "--device",
+            expected=f"cpu or one of {torch.cuda.device_count()} CUDA devices",
+            got=repr(name),
+        )
+    return [device]
+
+
+def cores() -> int:
+    """How many CPU cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@dataclass
+class Worker:
+    """One worker process, as the parent sees it."""
+
+    process: subprocess.Popen[bytes]
+    pipe: Connection
+    task: Task | None = None
+
+    def give(self, task: Task) -> None:
+        self.pipe.send(task)
+        self.task = task
+
+    def stop(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self.pipe.close()
+
+
+def _start(workbench: Workbench, device: torch.device) -> Worker:
+    ours, theirs = socket.socketpair()
+    with theirs:
+        process = subprocess.Popen(
+            [sys.executable, "-c", WORKER, str(theirs.fileno())],
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+        )
+    worker = Worker(process, Connection(ours.detach()))
+    worker.pipe.send((workbench, device))
+    return worker
+
+
+class Pool:
+    """The workers of one or more studies; they start with the first task and end with the pool.
+
+    Args:
+        workbench: the data that trials may name; sent once to every worker.
+        places: the device of each worker; a single place is served in this process.
+    """
+
+    def __init__(self, workbench: Workbench, places: Sequence[torch.device]) -> None:
+        self.workbench, self.places = workbench, tuple(places)
+        self.workers: list[Worker] = []
+
+    def __enter__(self) -> Pool:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for worker in self.workers:
+            worker.stop()
+        self.workers = []
+
+    def run(self, tasks: Sequence[Task], watcher: Watcher) -> Iterator[tuple[Task, Done]]:
+        """Runs every task and yields each with its answer as soon as it is there, in any order.
+
+        Raises:
+            DDRankingError: a worker failed or died; what was yielded before is complete.
+        """
+        waiting = sorted(
+            tasks, key=lambda task: 0 if task.weights else self.workbench.visits(task.trial)
+        )
+        if len(self.places) == 1:
+            yield from self._run_here(waiting, watcher)
+            return
+        for place in self.places[len(self.workers) : len(tasks)]:
+            self.workers.append(_start(self.workbench, place))
+        for worker in self.workers:
+            if waiting:
+                worker.give(waiting.pop())
+        while busy := {worker.pipe: worker for worker in self.workers if worker.task is not None}:
+            for pipe in wait(list(busy)):
+                worker = busy[pipe]  # type: ignore[index]
+                task, answer = worker.task, _receive(worker)
+                assert task is not None
+                if not isinstance(answer, Done):
+                    watcher.running(task.trial, answer)
+                    continue
+                worker.task = None
+                if waiting:
+                    worker.give(waiting.pop())
+                yield task, answer
+
+    def _run_here(self, waiting: list[Task], watcher: Watcher) -> Iterator[tuple[Task, Done]]:
+        """One thread on a CPU here too, so that results are those of any number of workers."""
+        place, threads = self.places[0], torch.get_num_threads()
+        if place.type == "cpu":
+            torch.set_num_threads(1)
+        try:
+            while waiting:
+                task = waiting.pop()
+
+                def told(_: int, share: float, trial: Trial = task.trial) -> None:
+                    watcher.running(trial, share)
+
+                yield task, perform(task, self.workbench, place, told)
+        finally:
+            torch.set_num_threads(threads)
+
+
+def _receive(worker: Worker) -> float | Done:
+    """The next message of a worker; raises what it raised."""
+    try:
+        answer = worker.pipe.recv()
+    except (EOFError, ConnectionError):
+        code = worker.process.wait()
+        raise DDRankingError(
+            f"a worker process died (exit code {code}), perhaps for lack of memory; finished "
+            "trainings are in the store: run the same command again, with fewer --workers"
+        ) from None
+    if isinstance(answer, BaseException):
+        raise answer
+    return answer

@@ -1,0 +1,122 @@
+"""The workbench: everything a trial names, as tensors.
+
+A trial names its data by digest; the workbench holds the real dataset and the distilled sets, puts
+images into the trial's space and hands a complete job to the training room. It pickles cheaply (the
+dataset as its cached folder), so that every worker has its own.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ddranking.data.images import Dataset, Images, Split, random_subset, stratified_split
+from ddranking.data.space import FittedSpace, fit, parse_space
+from ddranking.distilled.artifact import DistilledSet, as_float
+from ddranking.protocol.trial import Distilled, RandomImages, Trial
+from ddranking.training.fit import Job, LabelledImages
+
+
+@dataclass
+class Workbench:
+    """The real dataset and the distilled sets, by digest, that trials may name."""
+
+    dataset: Dataset
+    distilled: Mapping[str, DistilledSet]
+    cache: Path | None = None
+    trusted: bool = False
+    _made: dict[tuple[str, ...], Any] = field(default_factory=dict, repr=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What other processes need; tensors already made stay behind."""
+        return {**self.__dict__, "_made": {}}
+
+    def job(self, trial: Trial, weights: Mapping[str, torch.Tensor] | None = None) -> Job:
+        """The trial with its training and evaluation images in the trial's space."""
+        if trial.dataset != self.dataset.digest:
+            raise ValueError(
+                f"trial of dataset {trial.dataset}, workbench of {self.dataset.digest}"
+            )
+        return Job(
+            trial=trial,
+            training=self.training_images(trial),
+            evaluation=self.evaluation_images(trial),
+            num_classes=self.dataset.num_classes,
+            weights=weights,
+            trusted=self.trusted,
+        )
+
+    def training_images(self, trial: Trial) -> LabelledImages:
+        """The distilled set, a random subset drawn by the trial's seed, or the whole real set."""
+        named = trial.training_set
+        train = self.dataset.train
+        if isinstance(named, Distilled):
+            made = self.distilled[named.digest]
+            return _tensors(as_float(made.images), made.labels)
+        if isinstance(named, RandomImages):
+            drawn = random_subset(
+                train.labels,
+                named.ipc,
+                seed=trial.seed,
+                among=self.split(trial.validation_size).train,
+            )
+            return self._in_space(train.take(drawn), trial.space)
+        return self._in_space(train, trial.space)
+
+    def evaluation_images(self, trial: Trial) -> LabelledImages:
+        """The validation split or the test set in the trial's space; made once a process."""
+        key = (trial.evaluate, str(trial.validation_size), _name(trial.space))
+        if key not in self._made:
+            if trial.evaluate == "test":
+                images = self.dataset.test
+            else:
+                images = self.dataset.train.take(self.split(trial.validation_size).validation)
+            self._made[key] = self._in_space(images, trial.space)
+        return self._made[key]
+
+    def visits(self, trial: Trial) -> int:
+        """Images visited in training, over all epochs: the effort of a trial."""
+        named = trial.training_set
+        if isinstance(named, Distilled):
+            images = len(self.distilled[named.digest])
+        elif isinstance(named, RandomImages):
+            images = named.ipc * self.dataset.num_classes
+        else:
+            images = len(self.dataset.train)
+        return images * trial.training.epochs
+
+    def split(self, size: int) -> Split:
+        """The validation split of the real training set; the same for every entry and arm."""
+        key = ("split", str(size))
+        if key not in self._made:
+            self._made[key] = stratified_split(self.dataset.train.labels, size, seed=0)
+        return self._made[key]
+
+    def fitted(self, space: Mapping[str, Any]) -> FittedSpace:
+        """The space, fitted on the real training images where it has something to fit."""
+        key = ("space", _name(space))
+        if key not in self._made:
+            wanted = parse_space(dict(space), self.dataset)
+            self._made[key] = fit(wanted, self.dataset.train, self.cache)
+        return self._made[key]
+
+    def _in_space(self, images: Images, space: Mapping[str, Any]) -> LabelledImages:
+        return _tensors(self.fitted(space).apply(images.pixels), images.labels)
+
+
+def _name(space: Mapping[str, Any]) -> str:
+    return json.dumps(dict(space), sort_keys=True)
+
+
+def _tensors(images: np.ndarray, labels: np.ndarray) -> LabelledImages:
+    # Copies: the arrays may be read-only memory maps, which tensors must not share.
+    return LabelledImages(
+        torch.from_numpy(np.array(images, dtype=np.float32)),
+        torch.from_numpy(np.array(labels, dtype=np.int64)),
+    )

@@ -1,0 +1,129 @@
+"""One worker process: serves trials over a pipe, see :func:`main`.
+
+A worker is a fresh interpreter rather than a fork or a ``multiprocessing`` child, so that a user's
+script needs no ``if __name__ == "__main__"`` and notebooks work. It trains with one thread on a
+CPU: results then do not depend on how many workers there are, and cores do not wait for each other.
+It ends when its parent does.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+
+from ddranking.protocol.trial import Trial
+from ddranking.running.environment import environment
+from ddranking.running.workbench import Workbench
+from ddranking.scoring.observation import Environment
+from ddranking.training.fit import fit
+
+REPORT_SECONDS = 0.25
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a worker is asked to do: a trial, and weights it may start from instead of training."""
+
+    trial: Trial
+    weights: Path | None = None
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a worker answers when a trial is finished.
+
+    ``weights`` are safetensors bytes, kept of search trials only: their final may start from them.
+    (Tensors themselves would travel as shared memory, which ends with the worker.)
+    """
+
+    accuracy: float
+    train_loss: float | None
+    steps: int
+    seconds: float
+    weights: bytes | None
+    environment: Environment
+
+
+def perform(
+    task: Task,
+    workbench: Workbench,
+    device: torch.device,
+    progress: Callable[[int, float], None] = lambda index, share: None,
+) -> Done:
+    """Runs one trial in this process."""
+    [result] = fit([workbench.job(task.trial, _weights(task))], device, progress)
+    return Done(
+        accuracy=result.accuracy,
+        train_loss=result.train_loss,
+        steps=result.steps,
+        seconds=result.seconds,
+        weights=save(result.weights) if task.trial.evaluate == "validation" else None,
+        environment=environment(device),
+    )
+
+
+def _weights(task: Task) -> dict[str, torch.Tensor] | None:
+    """The weights to start from; None, which means training, where they do not read back."""
+    try:
+        return load_file(task.weights) if task.weights is not None else None
+    except (OSError, SafetensorError):
+        return None
+
+
+def tune_allocator() -> None:
+    """Keeps freed memory in the process: glibc would return and refault every large buffer.
+
+    Measured on two cores at batch 10 and 100: a training step takes 0.5 to 0.65 times as long.
+    """
+    trim_threshold, mmap_max = -1, -4
+    try:
+        libc = ctypes.CDLL("libc.so.6")
+        libc.mallopt(mmap_max, 0)
+        libc.mallopt(trim_threshold, 2**31 - 1)
+    except (OSError, AttributeError):
+        pass  # another C library: slower, not different
+
+
+def serve(pipe: Connection) -> None:
+    """Answers tasks until the parent says None or is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    workbench, device = pipe.recv()
+    if device.type == "cpu":
+        torch.set_num_threads(1)
+        tune_allocator()
+    told = 0.0
+
+    def report(_: int, share: float) -> None:
+        nonlocal told
+        if time.monotonic() - told >= REPORT_SECONDS:
+            told = time.monotonic()
+            pipe.send(share)  # raises when the parent is gone, which ends this process
+
+    while (task := pipe.recv()) is not None:
+        try:
+            answer = perform(task, workbench, device, report)
+        except ConnectionError:
+            raise
+        except Exception as error:
+            error.add_note(f"while training {task.trial.arm}, seed {task.trial.seed}")
+            answer = error
+        pipe.send(answer)
+
+
+def main() -> None:
+    """Serves the pipe whose file descriptor is the first argument."""
+    try:
+        serve(Connection(int(sys.argv[1])))
+    except (EOFError, ConnectionError):
+        os._exit(0)
