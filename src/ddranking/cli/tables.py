@@ -126,8 +126,8 @@ def prepare(
     with Progress(console=console, disable=not sys.stderr.isatty()) as bar:
         task = bar.add_task(f"reading {dataset}", total=None)
 
-        def told(done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total)
+        def told(what: str, done: int, total: int) -> None:
+            bar.update(task, description=what, completed=done, total=total)
 
         made = read(
             dataset,

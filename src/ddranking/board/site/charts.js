@@ -63,7 +63,7 @@ function scatter(points, w, width, height = 360) {
       `${k ? "L" : "M"}${x(p.hlr)} ${y(p.ior)}`).join("") }),
     isoLine(alpha, w, x, y, frame),
     points.map((p) => MARKS[p.labels](x(p.hlr), y(p.ior), p.pin ? spread + 2 : spread, {
-      class: `mark ${p.front ? "on-front" : ""} ${p.pin ? `pin-${p.pin}` : ""}`,
+      class: `mark ${p.front ? "on-front" : ""} ${p.hue} ${p.pin ? "pinned" : ""}`,
       "data-entry": p.id,
     })),
     pointLabels(points.filter((p) => p.named), x, y, frame));
@@ -130,7 +130,7 @@ function rankLines(lines, w, width, height = 360) {
       svg("text", { x: -(frame.top + frame.bottom) / 2, y: 12, class: "name",
         "text-anchor": "middle", transform: "rotate(-90)" }, "rank")),
     svg("line", { class: "now", x1: x(w), x2: x(w), y1: frame.top - 6, y2: frame.bottom }),
-    named.map((line) => svg("path", { class: `rank-line ${line.pin ? `pin-${line.pin}` : ""}`,
+    named.map((line) => svg("path", { class: `rank-line ${line.hue} ${line.pin ? "pinned" : ""}`,
       "data-entry": line.id, d: stepPath(line.places, x, y) })),
     named.map((line) => {
       const at = Math.max(y(line.places[steps]) + 4, free + 13);

@@ -3,15 +3,18 @@
 
 const data = JSON.parse(byId("data").textContent);
 const MOST_PINS = 4;
+const HUES = 8; // the first entries at w = 0.5 have a colour of their own in both charts
 const START = { dataset: "", ipc: "", board: "", w: 0.5, labels: "", q: "", sort: "place", down: "",
   cols: "", page: 1, pin: "", entry: "", compare: "" };
 const ALL = "all"; // the board that shows every matching track together
 
 for (const board of data.boards) {
-  board.byId = new Map();
+  const kinds = new Set(board.entries.map((entry) => entry.real.kind));
   board.label = `${board.track.title} · ${board.track.student}${board.track.custom ? " · custom" : ""}`;
-  for (const entry of board.entries) {
+  board.entries.forEach((entry, k) => {
+    entry.hue = k < HUES ? `hue-${k}` : "";
     entry.rules = data.recipes[entry.recipe];
+    entry.markReal = kinds.size > 1; // where all are alike, one note under the table says so
     entry.hlrEstimate = estimate(entry.hlr);
     entry.iorEstimate = estimate(entry.ior);
     const common = board.reference?.accuracies, own = entry.real.accuracies;
@@ -19,8 +22,7 @@ for (const board of data.boards) {
       entry.hlrOwn = estimate(entry.accuracy.syn_hard.map((value, seed) =>
         (own.length > 1 ? own[seed] : own[0]) - value));
     }
-    board.byId.set(entry.id, entry);
-  }
+  });
 }
 
 let state = { ...START };
@@ -111,10 +113,17 @@ function show() {
   byId("overall").hidden = !together;
   byId("empty").hidden = data.boards.length > 0;
   if (board) showBoard();
-  else byId("lead").replaceChildren();
+  else showPlain();
   if (together) showOverall();
   showReported();
   showDialogs();
+}
+
+/** Without a single board there is no leader, nothing pinned and nothing taken out to show. */
+function showPlain() {
+  for (const id of ["lead", "leaders"]) byId(id).replaceChildren();
+  delete byId("leaders").dataset.board;
+  for (const id of ["tray", "invalidated"]) byId(id).hidden = true;
 }
 
 function showBoard() {
@@ -160,7 +169,7 @@ function filtered() {
 
 function showSummary() {
   const strip = byId("leaders"), words = byId("lead");
-  if (!rows.length) { strip.replaceChildren(); words.replaceChildren(); return; }
+  if (!rows.length) return showPlain();
   const [first] = rows, ties = rows.filter((row) => row !== first
     && !judged.surely(first.index, row.index)).length;
   board.leaders ??= leaders(board.entries);
@@ -196,14 +205,24 @@ function showRules() {
       ["Held out to choose rates", `${track.validation} training images`]]),
     html("h4", {}, "Hard-label arms are trained with"), facts(Object.entries(track.hard)),
     html("h4", {}, "The whole real set is trained with"), facts(Object.entries(track.whole)));
-  byId("reference").hidden = !board.reference;
-  byId("reference").textContent = board.reference ? "Records of this board carry different "
-    + `whole-set accuracies. Every HLR here uses one of them, ${percent(mean(
-      board.reference.accuracies))} % (${board.reference.kind}: ${board.reference.source}).` : "";
+  byId("reference").textContent = referenceWords();
+  byId("reference").hidden = !byId("reference").textContent;
   byId("invalidated").hidden = !board.invalidated.length;
   byId("invalidated-list").replaceChildren(...board.invalidated.map((record) => html("li", {},
     html("b", {}, html("bdi", {}, record.method)), ` (${record.recipe}): ${record.reason} — ${
       record.by}, ${record.date}`)));
+}
+
+/** One note on real-hard where it is reported, or where the records of the board disagree on it. */
+function referenceWords() {
+  const told = (real) => `${percent(mean(real.accuracies))} % (${real.source})`;
+  if (board.reference) {
+    return "Records of this board carry different whole-set accuracies. Every HLR here uses one of "
+      + `them, ${board.reference.kind}: ${told(board.reference)}.`;
+  }
+  const real = board.entries[0]?.real;
+  return real?.kind === "reported" ? `real-hard is reported, not measured, on this board: ${
+    told(real)}. It shifts every HLR alike and changes no rank.` : "";
 }
 
 function showCharts(shown) {
@@ -215,13 +234,14 @@ function showCharts(shown) {
     id: row.entry.id, label: chosen.length > 40 ? row.entry.method : row.label,
     hlr: row.entry.hlrEstimate.mean, ior: row.entry.iorEstimate.mean,
     labels: row.entry.rules.labels, front: row.entry.front,
-    pin: pinned.indexOf(row.entry.id) + 1,
+    hue: row.entry.hue, pin: pinned.indexOf(row.entry.id) + 1,
     named: !many || row.result.place <= 5 || row.entry.front || pinned.includes(row.entry.id),
   })), state.w, width("scatter")));
   board.places ??= placesOver(board.entries, 200);
   const drawn = chosen.filter((row, k) => k < 12 || pinned.includes(row.entry.id));
   byId("lines").replaceChildren(rankLines(drawn.map((row) => ({
-    id: row.entry.id, label: row.label, pin: pinned.indexOf(row.entry.id) + 1,
+    id: row.entry.id, label: row.label, hue: row.entry.hue,
+    pin: pinned.indexOf(row.entry.id) + 1,
     places: board.places.map((at) => at[row.index]),
   })), state.w, width("lines")));
   byId("lines-note").hidden = drawn.length === chosen.length;

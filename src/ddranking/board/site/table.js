@@ -59,7 +59,7 @@ const COLUMNS = [
     value: (row) => row.label.toLowerCase(),
     draw: (cell, row) => cell.replaceChildren(
       html("button", { class: "entry", type: "button", "data-open": row.entry.id },
-        html("bdi", {}, row.entry.method)), " ", badges(row.entry)),
+        html("bdi", {}, row.entry.method)), " ", ...badges(row.entry)),
     save: ({ entry }) => ({ method: entry.method, recipe: entry.recipe.split(" ")[0] }),
   },
   {
@@ -106,13 +106,12 @@ const COLUMNS = [
 
 /** Marks that a reader should see before trusting a row. */
 function badges(entry) {
-  const mark = (id, words) => html("span", { class: `badge ${id}`, "data-term": id,
-    title: words }, words);
+  const mark = (id, words) => html("span", { class: `badge ${id}`, "data-term": id }, words);
   return [
     html("span", { class: "badge recipe" }, html("bdi", {}, entry.rules.name)),
     entry.custom ? mark("custom", "custom recipe") : null,
     entry.rules.selection === "test-best" ? mark("legacy", "rate chosen on test") : null,
-    entry.real.kind === "reported" ? mark("reported", "real-hard reported") : null,
+    entry.markReal ? mark("reported", `real-hard ${entry.real.kind}`) : null,
     entry.front ? mark("front", "Pareto") : null,
   ].filter(Boolean);
 }
