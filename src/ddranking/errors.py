@@ -45,7 +45,8 @@ class BadInput(DDRankingError):
         message = f"{what}: {middle}" if middle else what
         if hint:
             message = f"{message.rstrip('.')}. {hint}"
-        super().__init__(" ".join(message.split()))
+        # File names and contents are quoted here: no control character may reach the terminal.
+        super().__init__("".join(c if c.isprintable() else " " for c in " ".join(message.split())))
 
     def __reduce__(self):
         return (_rebuild, (type(self), self.what, self.expected, self.got, self.hint))

@@ -34,8 +34,9 @@ def test_a_split_is_a_partition_in_proportion_that_leaves_every_class_an_image(
     assert (taken < counts).all()
     uncapped = taken < counts - 1
     # Every class that is not at its limit gets its share, give or take what the limits displace.
-    short = np.maximum(np.floor(size * counts / counts.sum()) - (counts - 1), 0).sum()
-    assert (np.abs(taken - size * counts / counts.sum())[uncapped] < 1 + short).all()
+    share = size * counts / counts.sum()
+    displaced = np.maximum(share - (counts - 1), 0).sum()
+    assert (np.abs(taken - share)[uncapped] < 1 + displaced).all()
 
 
 def test_a_balanced_split_of_a_size_that_does_not_divide_gives_the_rest_to_low_classes() -> None:

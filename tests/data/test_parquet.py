@@ -112,13 +112,26 @@ def test_columns_that_cannot_be_used_are_named(tmp_path, content, message) -> No
         found[0].labels()
 
 
-def test_a_row_without_bytes_is_named(tmp_path) -> None:
-    images = [{"bytes": png(0), "path": ""}, {"bytes": None, "path": "elsewhere.png"}]
+@pytest.mark.parametrize("empty", [{"bytes": None, "path": "elsewhere.png"}, None])
+def test_a_row_without_bytes_is_named(tmp_path, empty) -> None:
+    images = [{"bytes": png(0), "path": ""}, empty]
     for name in ("train", "test"):
         write(tmp_path / f"{name}.parquet", pa.table({"img": images, "label": [0, 1]}))
     train, _ = find_splits(tmp_path) or pytest.fail("not found")
     with pytest.raises(BadFile, match=r"train\.parquet row 1: expected an image's bytes"):
         list(train.images())
+
+
+@pytest.mark.parametrize("name", [b"label", b"bytes", b"img", b"path"])
+def test_names_that_are_no_text_are_refused(tmp_path, name) -> None:
+    for split in ("train", "test"):
+        pq.write_table(table([0, 1]), tmp_path / f"{split}.parquet", store_schema=False)
+    content = (tmp_path / "train.parquet").read_bytes()
+    damaged = content.replace(name, b"\xff" * len(name))
+    assert damaged != content
+    (tmp_path / "train.parquet").write_bytes(damaged)
+    with pytest.raises(BadFile, match=r"train\.parquet"):
+        find_splits(tmp_path)
 
 
 @settings(

@@ -207,11 +207,12 @@ def test_a_corrupt_image_is_named_and_leaves_nothing_behind(root, cache) -> None
         load("cifar10")
 
 
-def test_an_empty_split_and_a_missing_class_are_refused(tmp_path) -> None:
+def test_an_empty_split_and_a_missing_class_are_refused(tmp_path, cache) -> None:
     write_parquet(tmp_path / "root", [0, 1, 2])
     write_parquet(tmp_path / "root", [0], split="test")
-    with pytest.raises(BadInput, match="none of class 3"):
+    with pytest.raises(BadFile, match="none of class 3"):
         prepare("cifar10", root=tmp_path / "root")
+    assert not cache.exists()
     schema = pq.read_schema(tmp_path / "root" / "test.parquet")
     pq.write_table(schema.empty_table(), tmp_path / "root" / "test.parquet")
     with pytest.raises(BadFile, match="test images: expected at least one"):

@@ -121,7 +121,7 @@ def test_digest_does_not_depend_on_memory_layout(make_set):
 
 def test_as_float():
     np.testing.assert_array_equal(
-        as_float(np.array([0, 51, 255], np.uint8)), np.float32([0, 0.2, 1])
+        as_float(np.array([0, 51, 255], np.uint8)), np.array([0, 0.2, 1], np.float32)
     )
     half = np.array([-3, 700], np.float16)
     assert as_float(half).dtype == np.float32
@@ -209,6 +209,7 @@ def test_content_faults_start_with_the_path(tmp_path, make_set):
         ({**tensors, "learning_rate": np.ones(2)}, card_of(made), "one number"),
         ({**tensors, "images": np.full_like(made.images, np.nan)}, card_of(made), "1280 NaN"),
         (tensors, card_of(made) | {"dataset": "mnist"}, "8x8"),
+        (tensors, card_of(made) | {"\x1b[2J": 1}, "card: ?[2J"),
     ]
     for parts, card, words in cases:
         with pytest.raises(BadInput) as caught:

@@ -13,8 +13,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ddranking.board.ranking import LEVEL, Board, Row, entry_id
+from ddranking.board.reading import Skipped
 from ddranking.board.reported import reported_tables
-from ddranking.board.submission import Skipped
 from ddranking.protocol.recipe import Recipe
 from ddranking.scoring.observation import Environment
 from ddranking.scoring.record import RealHard, Record
@@ -38,17 +38,33 @@ def content(
         files: row id to the relative path of its record.
         skipped: files that did not validate, for the footer.
     """
-    recipes: dict[str, dict[str, Any]] = {}
-    environments: list[dict[str, Any]] = []
-    shown = [_board(board, recipes, environments, pictures, files) for board in boards]
+    shared = Shared()
+    shown = [_board(board, shared, pictures, files) for board in boards]
     return {
         "level": LEVEL,
         "boards": shown,
-        "recipes": recipes,
-        "environments": environments,
+        "recipes": shared.recipes,
+        "shared": list(shared.values),
         "reported": [table.model_dump(mode="json") for table in reported_tables()],
         "skipped": [{"file": tidy(s.file), "reason": tidy(s.reason)} for s in skipped],
     }
+
+
+class Shared:
+    """Values that several entries hold, each written once and named by its index."""
+
+    def __init__(self) -> None:
+        self.recipes: dict[str, dict[str, Any]] = {}
+        self.values: list[Any] = []
+        self._known: dict[str, int] = {}
+
+    def index(self, value: Any) -> int:
+        """The index of ``value``, which is appended where it is new."""
+        known = json.dumps(value, sort_keys=True)
+        if known not in self._known:
+            self._known[known] = len(self.values)
+            self.values.append(value)
+        return self._known[known]
 
 
 def tidy(text: Any, limit: int = LONG) -> str:
@@ -63,20 +79,8 @@ def tidy(text: Any, limit: int = LONG) -> str:
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
-def compact(value: Any, limit: int = LONG) -> str:
-    """A JSON value as short text; what is nested too deeply is only said to be so."""
-    try:
-        return tidy(json.dumps(value, ensure_ascii=False, sort_keys=True), limit)
-    except RecursionError:
-        return "(nested too deeply to show)"
-
-
 def _board(
-    board: Board,
-    recipes: dict[str, dict[str, Any]],
-    environments: list[dict[str, Any]],
-    pictures: Mapping[str, str],
-    files: Mapping[str, str],
+    board: Board, shared: Shared, pictures: Mapping[str, str], files: Mapping[str, str]
 ) -> dict[str, Any]:
     track = board.track
     return {
@@ -98,7 +102,7 @@ def _board(
         "reference": None if board.reference is None else _real(board.reference),
         "entries": [
             {
-                **_entry(row.record, recipes, environments),
+                **_entry(row.record, shared),
                 **_standing(row),
                 "id": row.id,
                 "file": files.get(row.id),
@@ -106,15 +110,16 @@ def _board(
             }
             for row in board.rows
         ],
-        "invalidated": [_invalidated(record, files) for record in board.invalidated],
+        "invalidated": [
+            _invalidated(record, files.get(invalidated_id(board, number)))
+            for number, record in enumerate(board.invalidated)
+        ],
     }
 
 
 def _standing(row: Row) -> dict[str, Any]:
     """What the page takes from Python because it does not change with w."""
     return {
-        "hlr": row.hlr.values,
-        "ior": row.ior.values,
         "best": row.best,
         "worst": row.worst,
         "front": row.on_front,
@@ -122,12 +127,11 @@ def _standing(row: Row) -> dict[str, Any]:
     }
 
 
-def _entry(
-    record: Record, recipes: dict[str, dict[str, Any]], environments: list[dict[str, Any]]
-) -> dict[str, Any]:
+def _entry(record: Record, shared: Shared) -> dict[str, Any]:
+    """The card, accuracies and provenance of one record; HLR and IOR follow from accuracies."""
     card = record.entry
     key = f"{record.recipe.id} {record.recipe.hash}"
-    recipes.setdefault(key, _recipe(record.recipe))
+    shared.recipes.setdefault(key, _recipe(record.recipe))
     return {
         "method": tidy(card.method, SHORT),
         "authors": card.authors and tidy(card.authors),
@@ -135,18 +139,22 @@ def _entry(
         "code": card.code,
         "licence": card.licence and tidy(card.licence, SHORT),
         "digest": card.digest,
-        "space": compact(card.space, SHORT),
+        "space": shared.index(tidy(phrase(card.space), SHORT)),
         "softLabels": card.soft_label_kind,
         "recipe": key,
-        "real": _real(record.real_hard),
+        "real": shared.index(_real(record.real_hard)),
         "accuracy": {arm: seen.values for arm, seen in record.accuracy.items()},
         "selection": {
-            arm: {"rates": s.rates, "validation": s.mean_validation, "selected": s.selected}
-            for arm, s in record.selection.items()
+            arm: {"selected": chosen.selected}
+            if chosen.mean_validation is None
+            else {
+                "selected": chosen.selected,
+                "rates": chosen.rates,
+                "validation": [round(value, 6) for value in chosen.mean_validation],
+            }
+            for arm, chosen in record.selection.items()
         },
-        "environments": _environments(
-            (seen.environment for seen in record.observations), environments
-        ),
+        "environments": _environments((seen.environment for seen in record.observations), shared),
         "trainings": len(record.observations),
         "seconds": round(sum(seen.seconds for seen in record.observations)),
         "diverged": sum(seen.outcome.diverged for seen in record.observations),
@@ -181,36 +189,48 @@ def rules(training: Any) -> dict[str, str]:
     }
 
 
-def phrase(value: Any) -> str:
+def phrase(value: Any, depth: int = 0) -> str:
     """A rule in words: ``{'kind': 'step', 'factor': 0.1}`` reads ``step (factor 0.1)``.
 
     >>> phrase([{"kind": "dsa", "flip": 0.5}]), phrase([]), phrase([0.1, 0.01])
     ('dsa (flip 0.5)', 'none', '0.1, 0.01')
     """
+    if depth > 6:
+        return "…"
     if isinstance(value, dict):
-        rest = [f"{k.replace('_', ' ')} {phrase(v)}" for k, v in value.items() if k != "kind"]
+        rest = [
+            f"{name.replace('_', ' ')} {phrase(inner, depth + 1)}"
+            for name, inner in value.items()
+            if name != "kind"
+        ]
         kind = str(value.get("kind", ""))
         return f"{kind} ({', '.join(rest)})".strip() if rest else kind
     if isinstance(value, list | tuple):
-        return ", ".join(phrase(item) for item in value) or "none"
+        return ", ".join(phrase(item, depth + 1) for item in value[:1000]) or "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _environments(seen: Iterable[Environment], table: list[dict[str, Any]]) -> list[int]:
-    """Indices of the distinct environments of a record in ``table``, which grows as needed."""
-    found: list[int] = []
-    for environment in dict.fromkeys(seen):
-        values = {
-            name: value if isinstance(value, int) else value and tidy(value, SHORT)
-            for name, value in environment.model_dump(mode="json").items()
-        }
-        if values not in table:
-            table.append(values)
-        found.append(table.index(values))
-    return found[:10]
+def _environments(seen: Iterable[Environment], shared: Shared) -> list[int]:
+    """Indices of the distinct environments of a record, ten at most."""
+    return [
+        shared.index(
+            {
+                name: None if value is None else tidy(value, SHORT)
+                for name, value in environment.model_dump(mode="json").items()
+            }
+        )
+        for environment in list(dict.fromkeys(seen))[:10]
+    ]
 
 
-def _invalidated(record: Record, files: Mapping[str, str]) -> dict[str, Any]:
+def invalidated_id(board: Board, number: int) -> str:
+    """The id of a board's invalidated record: several may be of the same entry."""
+    return f"{entry_id(board.invalidated[number])}-invalidated-{number + 1}"
+
+
+def _invalidated(record: Record, file: str | None) -> dict[str, Any]:
     mark = record.invalidated
     assert mark is not None, "only invalidated records come here"
     return {
@@ -219,5 +239,5 @@ def _invalidated(record: Record, files: Mapping[str, str]) -> dict[str, Any]:
         "reason": tidy(mark.reason),
         "date": mark.date,
         "by": tidy(mark.by),
-        "file": files.get(f"invalidated-{entry_id(record)}"),
+        "file": file,
     }

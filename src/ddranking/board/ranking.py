@@ -128,11 +128,13 @@ def rank(records: Iterable[Record], w: float = 0.5) -> list[Board]:
 
 def _board(records: list[Record], w: float) -> Board:
     valid = [record for record in records if record.invalidated is None]
-    valid.sort(key=lambda record: (record.entry.method.lower(), record.recipe.id, record.created))
+    valid.sort(key=_by_name)
     reference = common_reference(valid)
     hlr = [_hlr(record, reference) for record in valid]
     alpha = [alpha_estimate(h, record.ior, w) for h, record in zip(hlr, valid, strict=True)]
-    alpha_NS = np.array([values.values for values in alpha]).reshape(len(valid), -1)
+    alpha_NS = np.array([values.values for values in alpha]).reshape(
+        len(valid), records[0].track.seeds
+    )
     better_NN = separated(alpha_NS)
     places = place([values.mean for values in alpha])
     order = sorted(range(len(valid)), key=lambda i: (places[i], i))
@@ -161,10 +163,7 @@ def _board(records: list[Record], w: float) -> Board:
         )
         for i in order
     )
-    invalidated = sorted(
-        (record for record in records if record.invalidated is not None),
-        key=lambda record: (record.entry.method.lower(), record.created),
-    )
+    invalidated = sorted((r for r in records if r.invalidated is not None), key=_by_name)
     first = records[0]
     return Board(first.track, first.dataset, w, rows, tuple(invalidated), reference)
 
@@ -186,6 +185,11 @@ def common_reference(records: Sequence[Record]) -> RealHard | None:
     candidates = measured or [r.real_hard for r in oldest_first]
     count = Counter(real.accuracies for real in candidates)
     return max(candidates, key=lambda real: count[real.accuracies])
+
+
+def _by_name(record: Record) -> tuple[str, ...]:
+    card = record.entry
+    return card.method.lower(), card.method, record.recipe.id, record.created, card.digest
 
 
 def _hlr(record: Record, reference: RealHard | None) -> Estimate:

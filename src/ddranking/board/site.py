@@ -14,11 +14,13 @@ from typing import Any
 
 import jinja2
 from rich.table import Table
+from rich.text import Text
 
-from ddranking.board.content import content
-from ddranking.board.ranking import Board, entry_id, rank
-from ddranking.board.submission import Skipped
+from ddranking.board.content import content, invalidated_id
+from ddranking.board.ranking import Board, rank
+from ddranking.board.reading import Skipped
 from ddranking.errors import BadInput
+from ddranking.protocol.canonical import canonical_json
 from ddranking.scoring.record import Record
 from ddranking.scoring.statistics import Estimate
 
@@ -49,7 +51,11 @@ def build(records: Sequence[Record], out: Path, *, skipped: Sequence[Skipped] = 
     """
     boards = rank(records)
     named = [(row.id, row.record) for board in boards for row in board.rows]
-    named += [(f"invalidated-{entry_id(r)}", r) for board in boards for r in board.invalidated]
+    named += [
+        (invalidated_id(board, number), record)
+        for board in boards
+        for number, record in enumerate(board.invalidated)
+    ]
     files = {name: f"records/{slug(record, name)}.json" for name, record in named}
     decoded = {
         name: picture for name, record in named if (picture := _png(record.picture)) is not None
@@ -61,7 +67,7 @@ def build(records: Sequence[Record], out: Path, *, skipped: Sequence[Skipped] = 
         else files[name].removesuffix(".json") + ".png"
         for name, picture in decoded.items()
     }
-    written: dict[str, bytes] = {files[name]: record.to_json().encode() for name, record in named}
+    written: dict[str, bytes] = {files[name]: _bytes(record) for name, record in named}
     if not embedded:
         written |= {pictures[name]: picture for name, picture in decoded.items()}
     written["README.md"] = _asset("space.md").encode()
@@ -106,8 +112,11 @@ def text_table(board: Board) -> Table:
     """A board as a table for the terminal: ranks, scores and percentages with their intervals."""
     track = board.track
     table = Table(
-        title=f"{track.title or track.id}   w = {board.w:g}, {track.seeds} seeds",
-        caption="Rank, and the ranks that the seeds allow. HLR: lower is better. [] 95 % intervals",
+        title=Text(f"{track.title or track.id}   w = {board.w:g}, {track.seeds} seeds"),
+        caption=Text(
+            "Ranks: those that the seeds allow (paired, Holm-adjusted, 5 %). HLR: lower is better; "
+            "IOR: higher. Brackets: 95 % intervals over seeds."
+        ),
         title_justify="left",
         caption_justify="left",
     )
@@ -123,13 +132,17 @@ def text_table(board: Board) -> Table:
         table.add_row(
             str(row.place),
             f"{row.lowest}–{row.highest}",
-            f"{row.record.entry.method} ({', '.join(marks)})",
+            Text(f"{row.record.entry.method} ({', '.join(marks)})"),  # no markup from records
             f"{row.ddrs.mean:.3f} [{row.ddrs.low:.3f}, {row.ddrs.high:.3f}]",
             _percent(row.hlr),
             _percent(row.ior),
-            end_section=False,
         )
     return table
+
+
+def _bytes(record: Record) -> bytes:
+    """The record on one line: the same values as ``Record.to_json``, a tenth of the time."""
+    return canonical_json(record.model_dump(mode="json", by_alias=True)) + b"\n"
 
 
 def _percent(value: Estimate) -> str:

@@ -1,107 +1,302 @@
-"""Handing in: reading records from files and folders, and checking them before they join a board."""
+"""Checks of records that are handed in, for authors, maintainers and CI.
+
+A record that loads has valid fields and all seeds of all arms, and its derived values follow from
+its observations. What is left to check is here, a small function an idea, in the table ``CHECKS``.
+Errors say that a record cannot join the board as it is; warnings are for a person to judge.
+"""
 
 from __future__ import annotations
 
-import json
+import base64
+import io
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
+from typing import Any, Literal
 
-from ddranking.errors import BadFile, BadInput
-from ddranking.scoring.record import MAX_RECORD_BYTES, Record, load_record
+from PIL import Image
+from rich.table import Table
+from rich.text import Text
 
-MARK = b'"ddranking.record/'
-APART = "reference"
-"""Folders of this name hold reference accuracies of another schema, not records of entries."""
+from ddranking.board.ranking import Row, entry_id, rank
+from ddranking.board.reading import load_records, read_records
+from ddranking.protocol.recipe import is_released, recipe_files
+from ddranking.protocol.track import tracks
+from ddranking.protocol.trial import IMPLEMENTATION
+from ddranking.scoring.record import Record
 
 PathLike = str | os.PathLike[str]
+Severity = Literal["error", "warning"]
+
+SAME_TRAINING = 0.05
+"""Accuracies of one trial, the same in every detail, differ by less than this between machines."""
+
+PICTURE_SIDE = 4096
+"""Pixels a side that a record's picture may have."""
 
 
 @dataclass(frozen=True)
-class Skipped:
-    """A file that is no valid record, with the reason in one line."""
+class Finding:
+    """One thing to say about a file: an error keeps it off the board, a warning does not."""
 
     file: str
-    reason: str
+    severity: Severity
+    message: str
 
 
 @dataclass(frozen=True)
-class Reading:
-    """Valid records with the files they came from, and what was skipped."""
+class Change:
+    """An entry whose place on a board changes, None where it was not or is no longer ranked."""
 
-    files: tuple[Path, ...]
-    records: tuple[Record, ...]
-    skipped: tuple[Skipped, ...] = ()
-
-
-def load_records(paths: Iterable[PathLike]) -> list[Record]:
-    """All records of files and folders; see :func:`read_records`, which this calls strictly."""
-    return list(read_records(paths).records)
+    track: str
+    entry: str
+    before: int | None
+    after: int | None
+    ranks: str
+    ddrs: float | None
 
 
-def read_records(paths: Iterable[PathLike], *, skip_invalid: bool = False) -> Reading:
-    """Reads records from files and, recursively, from folders.
+@dataclass(frozen=True)
+class Report:
+    """What was found in each file, and what the records would change on the board at w = 0.5."""
+
+    files: tuple[str, ...]
+    findings: tuple[Finding, ...]
+    changes: tuple[Change, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether there is no error; warnings are left to a person."""
+        return not any(finding.severity == "error" for finding in self.findings)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {"ok": self.ok, **asdict(self)}
+
+    def findings_table(self) -> Table:
+        """The findings for a terminal."""
+        table = Table("File", "", "Finding", title_justify="left", title="Findings")
+        for finding in self.findings:
+            table.add_row(Text(finding.file), finding.severity, Text(finding.message))
+        return table
+
+    def changes_table(self) -> Table:
+        """The changes of the board for a terminal."""
+        table = Table(title="Changes on the board at w = 0.5", title_justify="left")
+        for name in ("Track", "Entry", "Before", "After", "Ranks", "DDRS"):
+            table.add_column(name)
+        for change in self.changes:
+            table.add_row(
+                Text(change.track),
+                Text(change.entry),
+                "new" if change.before is None else str(change.before),
+                "unranked" if change.after is None else str(change.after),
+                change.ranks,
+                "" if change.ddrs is None else f"{change.ddrs:.4f}",
+            )
+        return table
+
+
+def check(paths: Iterable[PathLike], base: PathLike | Iterable[PathLike] | None = None) -> Report:
+    """Checks records before they join a board.
 
     Args:
-        paths: files, which must be records, or folders, in which every ``*.json`` that says it is a
-            record is read; other JSON, hidden files and folders named ``reference`` are passed by.
-        skip_invalid: list invalid files under ``skipped`` instead of raising.
+        paths: record files or folders of them.
+        base: the present board's records, a folder or files; records in both, by content of what
+            was scored and how, are compared. None checks the files by themselves.
 
     Raises:
-        BadFile: a path that does not exist, or a file that cannot be read or is not JSON.
-        BadProtocol: a record that does not validate; names the file and the field.
+        BadFile: a path that does not exist.
+        BadInput: the base itself does not load.
     """
-    files, records, skipped = [], [], []
-    for file, named in _candidates(paths):
-        try:
-            if not named and not says_record(file):
-                continue
-            records.append(load_record(file))
-            files.append(file)
-        except BadInput as error:
-            if not skip_invalid:
-                raise
-            skipped.append(Skipped(str(file), str(error)))
-    return Reading(tuple(files), tuple(records), tuple(skipped))
+    reading = read_records(paths, skip_invalid=True)
+    roots = [] if base is None else [base] if isinstance(base, str | os.PathLike) else list(base)
+    present = [] if base is None else load_records(roots)
+    findings = [Finding(skipped.file, "error", skipped.reason) for skipped in reading.skipped]
+    for file, record in zip(reading.files, reading.records, strict=True):
+        before = [old for old in present if entry_id(old) == entry_id(record)]
+        for one in CHECKS:
+            findings += [Finding(str(file), *told) for told in one(record, before)]
+    findings += _duplicates(reading.files, reading.records)
+    findings += _same_trainings(reading.files, reading.records, present)
+    files = [str(file) for file in reading.files] + [one.file for one in reading.skipped]
+    return Report(
+        tuple(sorted(files)),
+        tuple(sorted(findings, key=lambda one: (one.file, one.severity, one.message))),
+        tuple(changes(present, reading.records)),
+    )
 
 
-def says_record(file: Path) -> bool:
-    """Whether a JSON file names the schema of records.
+Told = tuple[Severity, str]
+Check = Callable[[Record, Sequence[Record]], list[Told]]
 
-    Raises:
-        BadFile: it cannot be read, is too large, or is not JSON at all, and so might be a record
-            that was cut short.
-    """
+
+def _track(record: Record, before: Sequence[Record]) -> list[Told]:
+    track = record.track
+    if not track.custom:
+        return []
+    if track.id in tracks():
+        return [("error", f"track {track.id}: its rules differ from the released track's")]
+    return [("error", f"track {track.id} is not a released track: it would be a board of its own")]
+
+
+def _recipe(record: Record, before: Sequence[Record]) -> list[Told]:
+    recipe = record.recipe
+    if is_released(recipe, record.track.dataset, record.track.ipc):
+        return []
+    if recipe.id in recipe_files():
+        return [("warning", f"recipe {recipe.id} with changed rules: will be shown as custom")]
+    return [("warning", f"recipe {recipe.id} is not released: will be shown as custom")]
+
+
+def _implementation(record: Record, before: Sequence[Record]) -> list[Told]:
+    if record.implementation == IMPLEMENTATION:
+        return []
+    number = f"{record.implementation}, the present one is {IMPLEMENTATION}"
+    return [("warning", f"trained with implementation {number}")]
+
+
+def _trust(record: Record, before: Sequence[Record]) -> list[Told]:
+    if record.trust != "verified" or any(old.trust == "verified" for old in before):
+        return []
+    return [("error", "handed in as verified: only ddranking verify, run by a maintainer, does so")]
+
+
+def _history(record: Record, before: Sequence[Record]) -> list[Told]:
+    found: list[Told] = []
+    for old in before:
+        if old.invalidated and not record.invalidated:
+            found.append(("error", f"was invalidated ({old.invalidated.reason}) and is not here"))
+        elif old.observations != record.observations:
+            found.append(("warning", "replaces the observations of a record on the board"))
+    return found
+
+
+def _values(record: Record, before: Sequence[Record]) -> list[Told]:
+    """What honest trainings rarely give."""
+    found: list[Told] = []
+    accuracy = record.accuracy
+    for arm, seen in accuracy.items():
+        if len(set(seen.values)) == 1:
+            found.append(("warning", f"arm {arm}: all seeds have the same accuracy"))
+    real = min(record.real_hard.accuracies)
+    for arm in ("syn_hard", "rdm_any", "rdm_hard"):
+        if arm in accuracy and accuracy[arm].mean > real:
+            found.append(("warning", f"arm {arm} is above the whole real set"))
+    diverged = sum(seen.outcome.diverged for seen in record.observations)
+    if diverged:
+        found.append(("warning", f"{diverged} trainings diverged (loss not finite)"))
+    if any(seen.seconds == 0 for seen in record.observations):
+        found.append(("warning", "trainings that took no time"))
+    return found
+
+
+def _created(record: Record, before: Sequence[Record]) -> list[Told]:
+    if re.match(r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}", record.created):
+        return []
+    return [("warning", f"created is no ISO date and time: {record.created!r}")]
+
+
+def _picture(record: Record, before: Sequence[Record]) -> list[Told]:
+    """A PNG of sensible size; opened without decoding its pixels."""
+    if not record.picture:
+        return [("warning", "no picture of the images")]
     try:
-        if file.stat().st_size > MAX_RECORD_BYTES:
-            return True  # load_record says what is wrong with it
-        content = file.read_bytes()
-        if MARK in content:
-            return True
-        json.loads(content)
-    except OSError as error:
-        raise BadFile(
-            f"record {file}", expected="a readable file", got=error.strerror or str(error)
-        ) from None
-    except (ValueError, RecursionError) as error:
-        raise BadFile(f"record {file}", expected="JSON", got=str(error)[:160]) from None
-    return False
+        with Image.open(io.BytesIO(base64.b64decode(record.picture)), formats=["PNG"]) as picture:
+            size = picture.size
+    except (ValueError, OSError, Image.DecompressionBombError):
+        return [("error", "the picture is no PNG")]
+    if max(size) > PICTURE_SIDE:
+        return [("error", f"the picture is over {PICTURE_SIDE} pixels a side")]
+    return []
 
 
-def _candidates(paths: Iterable[PathLike]) -> Iterator[tuple[Path, bool]]:
-    """Each file once, with whether it was named itself rather than found in a folder."""
-    seen: set[Path] = set()
-    for path in map(Path, paths):
-        if not path.exists():
-            raise BadFile(
-                f"records {path}", expected="a record file or a folder of them", got="nothing there"
+CHECKS: tuple[Check, ...] = (
+    _track,
+    _recipe,
+    _implementation,
+    _trust,
+    _history,
+    _values,
+    _created,
+    _picture,
+)
+
+
+def _duplicates(files: Sequence[Path], records: Sequence[Record]) -> list[Finding]:
+    """The same set under the same rules in several of the files."""
+    where: dict[str, list[str]] = {}
+    for file, record in zip(files, records, strict=True):
+        where.setdefault(entry_id(record), []).append(str(file))
+    return [
+        Finding(later, "error", f"the same set, recipe, track and dataset as in {earlier}")
+        for found in where.values()
+        for earlier, later in pairwise(found)
+    ]
+
+
+def _same_trainings(
+    files: Sequence[Path], records: Sequence[Record], present: Sequence[Record]
+) -> list[Finding]:
+    """A trial, random images for example, must come out alike wherever it was trained.
+
+    A weakened random arm would raise IOR; here it shows against everyone else's.
+    """
+    known: dict[str, float] = {}
+    for record in present:
+        known |= {one.key: accuracy(one.outcome) for one in record.observations}
+    findings = []
+    for file, record in zip(files, records, strict=True):
+        differ = set()
+        for one in record.observations:
+            value = accuracy(one.outcome)
+            if abs(known.setdefault(one.key, value) - value) > SAME_TRAINING:
+                differ.add(one.trial.arm)
+        if differ:
+            message = (
+                f"{', '.join(sorted(differ))}: the very same trainings in other records differ "
+                f"by more than {100 * SAME_TRAINING:.0f} points"
             )
-        found: Sequence[Path] = sorted(path.rglob("*.json")) if path.is_dir() else [path]
-        for file in found:
-            inside = file.relative_to(path).parts if path.is_dir() else ()
-            hidden = any(part.startswith(".") for part in inside)
-            if hidden or APART in inside[:-1] or not file.is_file() or file.resolve() in seen:
-                continue
-            seen.add(file.resolve())
-            yield file, not path.is_dir()
+            findings.append(Finding(str(file), "warning", message))
+    return findings
+
+
+def accuracy(outcome: Any) -> float:
+    """The accuracy that a trial read, of the test set or the validation split."""
+    read = outcome.test_accuracy
+    return outcome.validation_accuracy if read is None else read
+
+
+def changes(present: Sequence[Record], handed_in: Sequence[Record]) -> list[Change]:
+    """What handing in would change: new entries and entries whose place moves, at w = 0.5.
+
+    A record that is on the board already, by what was scored and how, is replaced.
+    """
+    replaced = {entry_id(record) for record in handed_in}
+    after = [record for record in present if entry_id(record) not in replaced] + list(handed_in)
+    old, new = _rows(present), _rows(after)
+    found = []
+    for key in sorted(old.keys() | new.keys()):
+        was, now = old.get(key), new.get(key)
+        row = now or was
+        assert row is not None
+        if was is not None and now is not None and (was.place, was.ddrs) == (now.place, now.ddrs):
+            continue
+        found.append(
+            Change(
+                track=row.record.track.id,
+                entry=row.label,
+                before=None if was is None else was.place,
+                after=None if now is None else now.place,
+                ranks="" if now is None else f"{now.lowest}–{now.highest}",
+                ddrs=None if now is None else now.ddrs.mean,
+            )
+        )
+    return sorted(found, key=lambda change: (change.track, change.after or 0, change.entry))
+
+
+def _rows(records: Iterable[Record]) -> dict[str, Row]:
+    return {row.id: row for board in rank(records) for row in board.rows}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 
 from cyclopts import App
-from cyclopts.exceptions import CycloptsError
+from cyclopts.exceptions import CycloptsError, UnusedCliTokensError
 
 from ddranking import __version__
 from ddranking.errors import BadInput, DDRankingError
@@ -43,6 +43,9 @@ def main(arguments: list[str] | None = None) -> int:
         answer = app(
             arguments, exit_on_error=False, print_error=False, result_action="return_value"
         )
+    except UnusedCliTokensError as error:
+        extra = " ".join(error.unused_tokens or ())
+        return _complain(f"more arguments than the command takes: {extra}", "See: ddranking --help")
     except CycloptsError as error:
         return _complain(" ".join(str(error).split()), hint="See: ddranking --help")
     except BadInput as error:
@@ -52,6 +55,9 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     except BrokenPipeError:
         return 0
+    except OSError as error:  # a name too long, a folder in the way, a disk that is full
+        where = f"{error.filename}: " if error.filename else ""
+        return _complain(f"{where}{error.strerror or error}")
     except KeyboardInterrupt:
         print("Interrupted. Finished trainings are kept.", file=sys.stderr)
         return 130
@@ -60,5 +66,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _complain(message: str, hint: str = "") -> int:
     line = f"ddranking: {message}"
-    print(f"{line.rstrip('.')}. {hint}" if hint else line, file=sys.stderr)
+    if hint:
+        line = line.rstrip(" ,.")
+        line = f"{line} {hint}" if line.endswith("?") else f"{line}. {hint}"
+    print(line, file=sys.stderr)
     return 2

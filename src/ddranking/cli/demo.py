@@ -35,10 +35,11 @@ def demo(*, out: Path = Path("demo"), workers: int | None = None) -> None:
     from ddranking.running.workbench import Workbench
 
     real = dataset("digits")
-    where = Runtime(device="cpu", workers=workers)
-    store = Store(out / "store")
     track, recipe = Rules(TRACK, RECIPE).resolve()
     sets = {name: make(name, real, track.ipc) for name in CANDIDATES}
+    bench = Workbench(real, {made.digest: made for made in sets.values()})
+    crew = pool(bench, Runtime(device="cpu", workers=workers))  # refuses before anything is written
+    store = Store(out / "store")
     try:
         (out / "pictures").mkdir(parents=True, exist_ok=True)
         for name, made in sets.items():
@@ -50,14 +51,13 @@ def demo(*, out: Path = Path("demo"), workers: int | None = None) -> None:
         ) from None
 
     print(f"{track.title}: {real.title}, {len(real.train)} training images", file=sys.stderr)
-    bench = Workbench(real, {made.digest: made for made in sets.values()})
     studies = [prepare(made, track, recipe, bench, store) for made in sets.values()]
     work = {
         key: effort for study in studies for key, effort in study.outlook(study.known()).items()
     }
     bar = TrainingProgress("Demo", work)
     records = []
-    with bar, pool(bench, where) as workers_:
+    with bar, crew as workers_:
         for study in studies:
             record = study.record(study.run(workers_, bar))
             record.save(out / default_record_path(study))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -13,6 +14,7 @@ from cyclopts import Parameter
 
 from ddranking.api import Rules, Runtime, pool, study
 from ddranking.errors import BadInput
+from ddranking.protocol.recipe import is_released
 
 if TYPE_CHECKING:
     from ddranking.running.study import Shard, Study
@@ -210,11 +212,12 @@ def run_study(made: Study, where: Runtime, part: Shard | None = None) -> Record 
     from ddranking.running.study import Shard
 
     part = part or Shard()
+    crew = pool(made.workbench, where)  # refuses before anything is said
     known = made.known()
     for line in _preamble(made, len(known)):
         print(line, file=sys.stderr)
     bar = TrainingProgress(made.entry.method, made.outlook(known), done=len(known))
-    with bar, pool(made.workbench, where) as workers:
+    with bar, crew as workers:
         known = made.run(workers, bar, part)
     if made.pending(known):
         print(
@@ -240,6 +243,8 @@ def _preamble(made: Study, known: int) -> list[str]:
         )
     if track.custom:
         lines.append("The track is a custom one: this record ranks only with its own kind.")
+    if not is_released(recipe, track.dataset, track.ipc):
+        lines.append("The recipe is a custom one, and is shown as such.")
     return lines
 
 
@@ -265,21 +270,29 @@ def print_record(record: Record) -> None:
 
 
 def default_record_path(made: Study) -> Path:
-    """``records/TRACK/METHOD-DIGEST-RECIPE.json`` in the current folder."""
+    """``records/TRACK/METHOD-DIGEST-RECIPE.json`` here; custom rules add their hash to the name."""
     method = re.sub(r"[^a-z0-9]+", "-", made.entry.method.lower()).strip("-") or "unnamed"
     digest = made.entry.digest.removeprefix("sha256:")[:8]
-    name = f"{method[:60]}-{digest}-{made.plan.recipe.name}.json"
-    return Path("records") / made.plan.track.name / name
+    track, recipe = made.plan.track, made.plan.recipe
+    released = is_released(recipe, track.dataset, track.ipc)
+    mark = "" if released else f"-custom-{recipe.hash.removeprefix('sha256:')[:8]}"
+    folder = track.name + (
+        f"-custom-{track.hash.removeprefix('sha256:')[:8]}" if track.custom else ""
+    )
+    return Path("records") / folder / f"{method[:60]}-{digest}-{recipe.name}{mark}.json"
 
 
 def _check_writable(target: Path) -> None:
     """Finds out before the training, not after it, that the record cannot be written."""
     folder = target.parent
-    while not folder.exists():
-        folder = folder.parent
-    import os
-
-    if target.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+    try:
+        while not folder.exists():
+            folder = folder.parent
+        with tempfile.TemporaryFile(dir=folder):  # asks the file system, leaves nothing behind
+            fits = not target.is_dir()
+    except OSError:  # a name too long for the file system, a folder that may not be read
+        fits = False
+    if not fits:
         raise BadInput("--out", expected="a file in a folder that can be written", got=str(target))
 
 

@@ -13,6 +13,7 @@ from cyclopts import Parameter
 from ddranking.errors import BadInput
 
 if TYPE_CHECKING:
+    from ddranking.data.catalog import DatasetFacts
     from ddranking.distilled.artifact import DistilledSet
 
 
@@ -50,6 +51,7 @@ def pack(
     experiment: int = -1,
     unbalanced: Annotated[bool, Parameter(negative="")] = False,
     card: CardOptions = NO_CARD,
+    cache: Path | None = None,
 ) -> None:
     """Turn what authors release into one checked file. Nothing in the source is executed.
 
@@ -69,6 +71,7 @@ def pack(
         experiment: which experiment of a DC-family file; -1 is the last.
         unbalanced: classes have different numbers of images.
         card: who made the set.
+        cache: folder of prepared datasets, to look up a folder:PATH of one's own.
     """
     from ddranking.distilled.artifact import save
     from ddranking.distilled.importers import PackOptions
@@ -86,7 +89,7 @@ def pack(
         learning_rate=learning_rate,
         card=card.fields(),
     )
-    result = read(list(source), dataset=dataset, ipc=ipc, options=options)
+    result = read(list(source), dataset=_own(dataset, cache), ipc=ipc, options=options)
     save(result.set, out)
     for note in result.notes:
         print(f"- {note}")
@@ -164,6 +167,17 @@ def baseline(
     save(made, out)
     print(f"Made {_summary(made)}")
     print(f"Wrote {out}")
+
+
+def _own(dataset: str | None, cache: Path | None) -> str | DatasetFacts | None:
+    """A catalogue name as it is; for ``folder:PATH``, what its prepared copy tells."""
+    from ddranking.api import Runtime
+    from ddranking.api import dataset as find
+    from ddranking.data.catalog import describe
+
+    if dataset is None or not dataset.startswith("folder:"):
+        return dataset
+    return describe(find(dataset, Runtime(cache=cache)))
 
 
 def _summary(distilled: DistilledSet) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ddranking.data.images import Constants
+from ddranking.data.images import Constants, Dataset
 from ddranking.errors import UnknownName
 
 
@@ -404,3 +404,25 @@ def facts(name: str) -> DatasetFacts:
             hint="A folder of images of your own is named folder:/path/to/it.",
         )
     return DATASETS[name]
+
+
+def describe(dataset: Dataset) -> DatasetFacts:
+    """The catalogue's facts about a dataset, or those that a dataset of one's own tells itself."""
+    if dataset.name in DATASETS:
+        return DATASETS[dataset.name]
+    return DatasetFacts(
+        name=dataset.name,
+        title=dataset.title,
+        num_classes=dataset.num_classes,
+        channels=dataset.channels,
+        image_size=dataset.image_size,
+        mean=dataset.mean,
+        std=dataset.std,
+        train_size=len(dataset.train),
+        test_size=len(dataset.test),
+        source="",
+        licence="",
+        citation="",
+        reader="",
+        class_names=dataset.class_names,
+    )

@@ -36,7 +36,7 @@ def ingest(
 
     Raises:
         BadFile: an image that cannot be decoded, labels out of range, nothing to read.
-        BadInput: a class without training images.
+        BadInput: fewer than 2 or more than 1,000 classes.
         StoreUnusable: the cache cannot be written, or the disk is (or would be) full.
     """
     train_half, test_half = reading.halves()
@@ -109,6 +109,14 @@ def _check_labels(facts: DatasetFacts, halves: dict[str, Half], reading: Reading
                 got=f"the label {low if low < 0 else high}",
                 hint="Check that the root holds this dataset.",
             )
+    present = np.bincount(halves["train"].labels, minlength=classes)
+    if not present.all():
+        raise BadFile(
+            f"{facts.title}, train labels in {reading.files[0].parent}",
+            expected=f"images of every class from 0 to {classes - 1}",
+            got=f"none of class {int(np.flatnonzero(present == 0)[0])}",
+            hint="Check that the root holds this dataset, whole.",
+        )
     return classes
 
 

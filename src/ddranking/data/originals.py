@@ -142,7 +142,7 @@ def _torchvision_halves(name: str, root: Path) -> tuple[Half, Half]:
         raise BadFile(
             str(root),
             expected=f"the original files of {name}, by their MD5 sums",
-            got=str(error).splitlines()[0][:120],
+            got=" ".join(str(error).split())[:120],
             hint="Fetch them again.",
         ) from error
     return train, test

@@ -22,6 +22,9 @@ from ddranking.errors import BadFile
 SPLITS = {"train": ("train",), "test": ("test", "validation", "valid", "val")}
 """Names of each half, best first. A test split without labels (all -1) is passed over."""
 
+DAMAGE = (pa.ArrowException, OSError, ValueError)
+"""What pyarrow raises on a damaged file; ValueError where a name is not UTF-8."""
+
 LABEL_COLUMNS = ("label", "labels", "fine_label")
 BATCH = 256
 
@@ -113,8 +116,10 @@ def _open(files: list[Path]) -> ParquetSplit:
 
 def _schema(file: Path) -> pa.Schema:
     try:
-        return pq.read_schema(file)
-    except (pa.ArrowException, OSError) as error:
+        schema = pq.read_schema(file)
+        str(schema)  # decodes every name, so that a damaged one is found here
+        return schema
+    except DAMAGE as error:
         raise _damaged(file, error) from error
 
 
@@ -148,7 +153,7 @@ def _label_names(schema: pa.Schema, label: str) -> tuple[str, ...]:
 def _read_column(file: Path, name: str) -> pa.ChunkedArray:
     try:
         return pq.read_table(file, columns=[name]).column(name)
-    except (pa.ArrowException, OSError) as error:
+    except DAMAGE as error:
         raise _damaged(file, error) from error
 
 
@@ -156,9 +161,12 @@ def _image_bytes(file: Path, column: str) -> Iterator[bytes | None]:
     try:
         with pq.ParquetFile(file) as opened:
             for batch in opened.iter_batches(BATCH, columns=[column]):
-                for value in batch.column(0).to_pylist():
-                    yield value["bytes"] if isinstance(value, dict) else value
-    except (pa.ArrowException, OSError) as error:
+                values = batch.column(0)
+                if pa.types.is_struct(values.type):
+                    # Fields by themselves: paths may be no text, and are not needed.
+                    values = values.flatten()[values.type.get_field_index("bytes")]
+                yield from values.to_pylist()
+    except DAMAGE as error:
         raise _damaged(file, error) from error
 
 
@@ -166,6 +174,6 @@ def _damaged(file: Path, error: Exception) -> BadFile:
     return BadFile(
         str(file),
         expected="a whole Parquet file",
-        got=str(error).splitlines()[0][:120],
+        got=f"{type(error).__name__}: {' '.join(str(error).split())[:120]}",
         hint="Fetch this file again.",
     )

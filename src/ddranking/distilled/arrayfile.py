@@ -88,12 +88,12 @@ def read_npz(path: Path, byte_limit: int) -> dict[str, np.ndarray]:
             check_members(archive, str(path), byte_limit)
             arrays = {}
             for member in archive.infolist():
-                if not member.filename.endswith(".npy"):
+                name = member.filename.removesuffix(".npy")
+                if name == member.filename or not name.isprintable():
                     raise BadFile(
                         str(path), expected="only arrays", got=f"a member {member.filename!r}"[:80]
                     )
                 with archive.open(member) as stream:
-                    name = member.filename.removesuffix(".npy")
                     what = f"{path}: {name[:60]}"
                     arrays[name] = parse_npy(stream, member.file_size, what, byte_limit)
             return arrays

@@ -17,28 +17,16 @@ from typing import Any
 
 import numpy as np
 import safetensors.numpy
-from pydantic import ValidationError
 from safetensors import SafetensorError
 
 from ddranking.data.catalog import DATASETS, DatasetFacts, facts
 from ddranking.data.space import parse_space
 from ddranking.distilled.card import SCHEMA, TRAINING_FIELDS, Card
 from ddranking.distilled.faults import IMAGE_DTYPES, Frame, check
-from ddranking.errors import BadDistilledSet, BadFile, BadInput
+from ddranking.distilled.header import card_of_header, check_declared, make_card, read_header
+from ddranking.errors import BadDistilledSet, BadFile
 
 __all__ = ["SCHEMA", "Card", "DistilledSet", "as_float", "load", "save", "validate"]
-
-#: A header holds a handful of tensors and a card. A larger one is an attack or another kind of
-#: file, and is refused before anything is allocated.
-HEADER_LIMIT = 1 << 20
-
-#: safetensors' names of the types each tensor may have.
-TENSORS: dict[str, tuple[str, ...]] = {
-    "images": ("F32", "F16", "U8"),
-    "labels": ("I64",),
-    "soft_labels": ("F32",),
-    "learning_rate": ("F64", "F32"),
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,14 +82,14 @@ class DistilledSet:
             card["space"] = parse_space(card["space"], known or facts(str(card.get("dataset"))))
         if known is not None and known.name not in DATASETS:
             card.setdefault("num_classes", known.num_classes)
-        made = _card(card)
+        made = make_card(card)
         built = cls(
             images=_plain_images(images),
             labels=_plain_labels(labels),
             card=made,
             num_classes=frame_of(made, known).num_classes,
             soft_labels=None if soft_labels is None else _plain(soft_labels, np.float32),
-            learning_rate=None if learning_rate is None else float(learning_rate),
+            learning_rate=None if learning_rate is None else _rate(learning_rate),
         )
         validate(built, known)
         return built
@@ -201,11 +189,9 @@ def save(distilled: DistilledSet, path: str | os.PathLike[str]) -> None:
     except OSError as error:
         raise _unwritable(target, error) from None
     try:
-        # mkstemp makes private files; a set is meant to be shared, as open() would make it.
         safetensors.numpy.save_file(tensors, temporary, metadata={"card": card})
-        mask = os.umask(0)
-        os.umask(mask)
-        Path(temporary).chmod(0o666 & ~mask)
+        # mkstemp makes private files; a set is meant to be shared.
+        Path(temporary).chmod(0o644)
         with Path(temporary).open("rb") as written:
             os.fsync(written.fileno())
         Path(temporary).replace(target)
@@ -228,8 +214,8 @@ def load(path: str | os.PathLike[str], known: DatasetFacts | None = None) -> Dis
     """
     source = Path(path)
     declared = read_header(source)
-    card = _card_of(source, declared)
-    _check_declared(source, declared)
+    card = card_of_header(source, declared)
+    check_declared(source, declared)
     try:
         tensors = safetensors.numpy.load_file(source)
     except (OSError, SafetensorError, ValueError, KeyError, TypeError, MemoryError) as error:
@@ -259,112 +245,6 @@ def load(path: str | os.PathLike[str], known: DatasetFacts | None = None) -> Dis
     return built
 
 
-def read_header(path: Path) -> dict[str, Any]:
-    """The JSON header of a ``.safetensors`` file, read under ``HEADER_LIMIT``.
-
-    Raises:
-        BadFile: missing, unreadable, truncated, or not this format.
-    """
-    hint = "Make one with: ddranking pack SOURCE --out FILE.safetensors"
-    try:
-        if not path.is_file():
-            raise BadFile(
-                str(path), expected="a .safetensors file", got=_what_is_there(path), hint=hint
-            )
-        size = path.stat().st_size
-        with path.open("rb") as stream:
-            length = int.from_bytes(stream.read(8), "little") if size >= 8 else 0
-            if size < 10 or length < 2:
-                raise BadFile(
-                    str(path), expected="a .safetensors file", got=f"{size} bytes", hint=hint
-                )
-            if length > HEADER_LIMIT:
-                raise BadFile(
-                    str(path),
-                    expected=f"a .safetensors header of at most {HEADER_LIMIT} bytes",
-                    got=f"a length of {length}",
-                    hint=hint,
-                )
-            if size < 8 + length:
-                raise BadFile(
-                    str(path),
-                    expected=f"a header of {length} bytes",
-                    got=f"a file of {size} bytes, cut short",
-                    hint="Copy or download it again.",
-                )
-            raw = stream.read(length)
-    except OSError as error:
-        raise BadFile(str(path), expected="a readable file", got=_reason(error)) from None
-    try:
-        header = json.loads(raw)
-    except (ValueError, RecursionError):
-        header = None
-    if not isinstance(header, dict):
-        raise BadFile(
-            str(path), expected="a .safetensors file", got="a header that is not JSON", hint=hint
-        )
-    return header
-
-
-def _card_of(path: Path, header: dict[str, Any]) -> Card:
-    metadata = header.get("__metadata__")
-    text = metadata.get("card") if isinstance(metadata, dict) else None
-    if not isinstance(text, str):
-        raise BadFile(
-            str(path),
-            expected="a card in the header (metadata key 'card')",
-            got="none",
-            hint=f"Add one with: ddranking pack {path.name} --out FILE.safetensors",
-        )
-    try:
-        fields = json.loads(text)
-    except (ValueError, RecursionError):
-        fields = None
-    if not isinstance(fields, dict):
-        raise BadFile(f"{path}: card", expected="a JSON object", got=repr(text[:60]))
-    return _card(fields, f"{path}: card")
-
-
-def _card(fields: dict[str, Any], what: str = "card") -> Card:
-    """A validated card, or one line that names the first wrong field."""
-    try:
-        return Card.model_validate(fields)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        got = "nothing" if first["type"] == "missing" else repr(first["input"])[:80]
-        raise BadDistilledSet(
-            f"{what}: {where}"[:200], expected=first["msg"].removeprefix("Value error, "), got=got
-        ) from None
-    except (BadInput, RecursionError) as error:
-        raise BadDistilledSet(what, got=str(error)[:200]) from None
-
-
-def _check_declared(path: Path, header: dict[str, Any]) -> None:
-    """Names and types of the tensors, before any of them is read."""
-    names = [name for name in header if name != "__metadata__"]
-    for name in ("images", "labels"):
-        if name not in names:
-            raise BadDistilledSet(
-                f"{path}: {name}",
-                expected="a tensor of that name",
-                got=", ".join(names)[:80] or "none",
-            )
-    for name in names:
-        entry = header[name]
-        dtype = entry.get("dtype") if isinstance(entry, dict) else None
-        if name not in TENSORS:
-            raise BadDistilledSet(
-                f"{path}: {name[:60]}",
-                expected=f"only the tensors {', '.join(TENSORS)}",
-                got="another",
-            )
-        if dtype not in TENSORS[name]:
-            raise BadDistilledSet(
-                f"{path}: {name}", expected=" or ".join(TENSORS[name]), got=str(dtype)[:40]
-            )
-
-
 def _tensors(distilled: DistilledSet) -> dict[str, np.ndarray]:
     tensors = {"images": distilled.images, "labels": distilled.labels}
     if distilled.soft_labels is not None:
@@ -379,6 +259,13 @@ def _plain(values: Any, dtype: Any) -> np.ndarray:
         return np.ascontiguousarray(values, dtype=dtype)
     except (TypeError, ValueError, OverflowError) as error:
         raise BadDistilledSet("arrays", expected="numbers in one array", got=str(error)) from None
+
+
+def _rate(value: Any) -> float:
+    rate = _plain(value, np.float64)
+    if rate.size != 1:
+        raise BadDistilledSet("learning_rate", expected="one number", got=_shown(rate))
+    return float(rate.reshape(()))
 
 
 def _plain_images(images: Any) -> np.ndarray:
@@ -398,10 +285,6 @@ def _canonical(value: Any) -> bytes:
 
 def _shown(array: np.ndarray) -> str:
     return f"{array.dtype.name} {list(array.shape)}"
-
-
-def _what_is_there(path: Path) -> str:
-    return "a folder" if path.is_dir() else ("no such file" if not path.exists() else "no file")
 
 
 def _reason(error: BaseException) -> str:

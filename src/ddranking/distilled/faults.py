@@ -78,7 +78,11 @@ def images_fit(distilled: DistilledSet, frame: Frame) -> None:
 
 def pixels_are_finite(distilled: DistilledSet, frame: Frame) -> None:
     """No NaN and no infinity; says how many and where the first one is."""
-    images = distilled.images
+    require_finite(distilled.images)
+
+
+def require_finite(images: np.ndarray) -> None:
+    """As :func:`pixels_are_finite`, for images ``[N, C, H, W]`` that are in no set yet."""
     if images.dtype == np.uint8:
         return
     bad = ~np.isfinite(images)

@@ -17,7 +17,8 @@ import numpy as np
 from ddranking.distilled.picturefile import read_picture
 from ddranking.errors import BadDistilledSet
 
-PADDINGS = (2, 1, 0, 3, 4, 5, 6, 8, 10)
+#: torchvision's default first; no padding fits almost any size, so it comes last.
+PADDINGS = (2, 1, 3, 4, 5, 6, 8, 10, 0)
 
 
 @dataclass(frozen=True)

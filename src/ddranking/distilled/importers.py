@@ -16,6 +16,7 @@ import numpy as np
 from ddranking.data.catalog import DatasetFacts, facts
 from ddranking.data.space import Pixel, Space, Standardized, parse_space
 from ddranking.distilled.artifact import DistilledSet
+from ddranking.distilled.faults import require_finite
 from ddranking.distilled.inference import (
     LINEAGES,
     WHITENED_METHODS,
@@ -120,6 +121,7 @@ def pack(
     method = options.method or before.get("method") or _method_from_names(files, notes)
     space = options.space if options.space is not None else before.get("space")
     images = _array(released)
+    require_finite(images)
     if space is None:
         space, more = suggest_space(images, known, method, files)
         notes += more
@@ -165,7 +167,7 @@ def suggest_space(
     """
     if images.dtype == np.uint8:
         return Pixel(), []
-    low, high = float(np.nanmin(images)), float(np.nanmax(images))
+    low, high = float(images.min()), float(images.max())
     values = f"float values from {low:.4g} to {high:.4g}"
     whitened = WHITENED_METHODS.get(method) or ("zca" if mentions(files, "zca") else None)
     if whitened:

@@ -67,7 +67,7 @@ def plain_type(images: np.ndarray) -> tuple[np.ndarray, list[str]]:
 
 def looks_like_bytes(images: np.ndarray) -> bool:
     """Float images that hold 8-bit pixel values: whole numbers in 0..255, some above one."""
-    if images.dtype == np.uint8 or images.size == 0 or not np.isfinite(images).all():
+    if images.dtype == np.uint8 or images.size == 0:
         return False
     low, high = float(images.min()), float(images.max())
     return low >= 0 and 1 < high <= 255 and bool((images == np.rint(images)).all())

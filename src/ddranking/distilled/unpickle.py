@@ -146,14 +146,14 @@ class _Outliner:
         if isinstance(value, ArrayStandIn):
             return self._array(value.build())
         if isinstance(value, dict):
-            pairs = [[str(key)[:TEXT_LIMIT], self.node(v, depth + 1)] for key, v in value.items()]
+            pairs = [[_text(key), self.node(each, depth + 1)] for key, each in value.items()]
             return {"dict": pairs}
         if isinstance(value, (list, tuple)):
             return {"list": [self.node(each, depth + 1) for each in value]}
         if isinstance(value, (bool, int, float)):
             return {"number": repr(float(value))} if abs(value) < 1e300 else {"other": "number"}
         if isinstance(value, str):
-            return {"text": value[:TEXT_LIMIT]}
+            return {"text": _text(value)}
         return {"other": type(value).__name__}
 
     def _plain(self, tensor: Any) -> np.ndarray:
@@ -216,6 +216,11 @@ def _essence(message: str) -> str | None:
     return said[1] if said else None
 
 
+def _text(value: object) -> str:
+    """Short text without control characters, which could rewrite a terminal."""
+    return "".join(each if each.isprintable() else "?" for each in str(value)[:TEXT_LIMIT])
+
+
 def answer(out: Path, byte_limit: int, files: list[Path]) -> dict[str, Any]:
     """The JSON that goes back to the parent: outlines, or the file and fault that stopped it."""
     trees = []
@@ -225,13 +230,13 @@ def answer(out: Path, byte_limit: int, files: list[Path]) -> dict[str, Any]:
         try:
             trees.append(outline(read(path), folder, byte_limit))
         except Unsafe as error:
-            return {"file": index, "unsafe": str(error)}
+            return {"file": index, "unsafe": _text(error)}
         except MemoryError:
             return {"file": index, "broken": "it needs more memory than allowed"}
         except RecursionError:
             return {"file": index, "unsafe": "lists or dictionaries nested too deep"}
         except Exception as error:
-            text = (str(error).splitlines() or [""])[0][:160]
+            text = _text((str(error).splitlines() or [""])[0][:160])
             if "can't allocate memory" in text or "not enough memory" in text:
                 text = "it needs more memory than allowed"
             return {"file": index, "broken": f"{type(error).__name__}: {text}"}

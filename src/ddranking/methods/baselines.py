@@ -13,6 +13,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ddranking import seeds
+from ddranking.data.catalog import describe
 from ddranking.data.images import Dataset, random_subset
 from ddranking.data.space import Pixel
 from ddranking.distilled.artifact import DistilledSet
@@ -124,6 +125,7 @@ def make(name: str, dataset: Dataset, ipc: int, *, seed: int = 0) -> DistilledSe
     return DistilledSet.from_arrays(
         METHODS[name][0](dataset, ipc, seed),
         np.repeat(np.arange(dataset.num_classes), ipc),
+        known=describe(dataset),
         dataset=dataset.name,
         ipc=ipc,
         space=Pixel(),

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import reprlib
 from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib import resources
@@ -18,6 +19,11 @@ from pydantic import ValidationError
 from ddranking.errors import BadFile, BadProtocol
 
 MAX_YAML_BYTES = 1 << 20
+MAX_YAML_VALUES = 10_000
+MAX_YAML_DEPTH = 20
+
+_SHORT = reprlib.Repr()  # bounded in length and depth, whatever a file holds
+_SHORT.maxstring = _SHORT.maxother = 80
 
 
 @cache
@@ -43,17 +49,48 @@ def read_yaml(path: Path, what: str) -> dict[str, Any]:
     try:
         if path.stat().st_size > MAX_YAML_BYTES:
             raise BadFile(f"{what} {path}", expected="at most 1 MiB", got="a larger file")
-        value = yaml.safe_load(path.read_text(encoding="utf-8"))
+        value = parse_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise BadFile(
             f"{what} {path}", expected="a readable file", got=error.strerror or "an error"
         ) from None
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise BadFile(
             f"{what} {path}", expected="YAML", got=" ".join(str(error).split())[:160]
         ) from None
     if not isinstance(value, dict):
         raise BadFile(f"{what} {path}", expected="a mapping", got=type(value).__name__)
+    return value
+
+
+def parse_yaml(text: str) -> Any:
+    """A YAML document that holds nothing JSON could not: no dates, bytes, sets or aliased cycles.
+
+    What passes can be hashed, printed and written to a record; a document of a few lines whose
+    aliases unfold to millions of values cannot.
+
+    Raises:
+        yaml.YAMLError, ValueError, RecursionError: not YAML, or more than plain values.
+    """
+    value = yaml.safe_load(text)
+    waiting, seen = [(value, 0)], 0
+    while waiting:
+        inner, depth = waiting.pop()
+        seen += 1
+        if seen > MAX_YAML_VALUES or depth > MAX_YAML_DEPTH:
+            raise ValueError(
+                f"more than {MAX_YAML_VALUES} values, or nested deeper than {MAX_YAML_DEPTH}"
+            )
+        if isinstance(inner, dict):
+            waiting += [(each, depth + 1) for pair in inner.items() for each in pair]
+            if not all(isinstance(key, str) for key in inner):
+                raise ValueError("a key that is not text: put it in quotes")
+        elif isinstance(inner, list):
+            waiting += [(each, depth + 1) for each in inner]
+        elif isinstance(inner, int) and abs(inner) >= 1 << 63:
+            raise ValueError("a whole number of more than 63 bits")
+        elif not isinstance(inner, str | int | float | None):
+            raise ValueError(f"a {type(inner).__name__}, where numbers, texts and lists are known")
     return value
 
 
@@ -68,12 +105,16 @@ def explain(error: ValidationError, what: str) -> BadProtocol:
     steps = [
         str(step) for step in fault["loc"] if not str(step).startswith(("function-", "tagged"))
     ]
-    got = repr(fault.get("input"))
+    field = f"{what}, field {'.'.join(steps)}" if steps else what
+    given = fault.get("input")
+    if fault["type"] in ("value_error", "assertion_error") and isinstance(given, Mapping):
+        # A rule over several fields: its own words name them, and the whole input says nothing.
+        return BadProtocol(f"{field}, {fault['msg'].partition(', ')[2]}")
     others = error.error_count() - 1
     return BadProtocol(
-        f"{what}, field {'.'.join(steps) or '(whole)'}",
+        field,
         expected=fault["msg"][0].lower() + fault["msg"][1:],
-        got=got if len(got) <= 80 else got[:77] + "...",
+        got=_SHORT.repr(given),
         hint=f"({others} more in the same file.)" if others else "",
     )
 
@@ -96,7 +137,9 @@ def override(values: Mapping[str, Any], changes: Iterable[str], what: str) -> di
             if not isinstance(target, dict):
                 raise BadProtocol(f"--set {change}", expected=f"{step} of {what} to be a mapping")
         try:
-            target[last] = yaml.safe_load(text)
-        except yaml.YAMLError:
-            raise BadProtocol(f"--set {change}", expected="a YAML value", got=repr(text)) from None
+            target[last] = parse_yaml(text)
+        except (yaml.YAMLError, ValueError, RecursionError):
+            raise BadProtocol(
+                f"--set {path}", expected="a YAML value", got=_SHORT.repr(text)
+            ) from None
     return result

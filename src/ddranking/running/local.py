@@ -74,8 +74,19 @@ class Worker:
     task: Task | None = None
 
     def give(self, task: Task) -> None:
-        self.pipe.send(task)
+        try:
+            self.pipe.send(task)
+        except ConnectionError:
+            raise self.died() from None
         self.task = task
+
+    def died(self) -> DDRankingError:
+        """What to say of a process that is no longer there."""
+        code = self.process.wait()
+        return DDRankingError(
+            f"a worker process died (exit code {code}), perhaps for lack of memory; finished "
+            "trainings are in the store: run the same command again, with fewer --workers"
+        )
 
     def stop(self) -> None:
         self.process.kill()
@@ -92,7 +103,10 @@ def _start(workbench: Workbench, device: torch.device) -> Worker:
             stdin=subprocess.DEVNULL,
         )
     worker = Worker(process, Connection(ours.detach()))
-    worker.pipe.send((workbench, device))
+    try:
+        worker.pipe.send((workbench, device))
+    except ConnectionError:
+        raise worker.died() from None
     return worker
 
 
@@ -168,11 +182,7 @@ def _receive(worker: Worker) -> float | Done:
     try:
         answer = worker.pipe.recv()
     except (EOFError, ConnectionError):
-        code = worker.process.wait()
-        raise DDRankingError(
-            f"a worker process died (exit code {code}), perhaps for lack of memory; finished "
-            "trainings are in the store: run the same command again, with fewer --workers"
-        ) from None
+        raise worker.died() from None
     if isinstance(answer, BaseException):
         raise answer
     return answer

@@ -11,7 +11,9 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from contextlib import suppress
 from pathlib import Path
+from uuid import uuid4
 
 from pydantic import ValidationError
 
@@ -53,16 +55,26 @@ class Store:
         path = self._path(key)
         try:
             seen = Observation.model_validate(json.loads(path.read_text(encoding="utf-8")))
+            whole = seen.key == key
         except FileNotFoundError:
             return None
         except OSError as error:
             raise self._unusable(error) from None
         except (ValueError, ValidationError, RecursionError):
-            seen = None
-        if seen is None or seen.key != key:
-            path.replace(path.with_name(path.name + ".corrupt"))
+            seen, whole = None, False
+        if not whole:
+            self._set_aside(path)
             return None
         return seen
+
+    def _set_aside(self, path: Path) -> None:
+        """Renames a damaged file; another process may have done so already."""
+        try:
+            path.replace(path.with_name(path.name + ".corrupt"))
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise self._unusable(error) from None
 
     def put(self, observation: Observation) -> None:
         """Writes an observation; one that is already there is left as it is.
@@ -91,7 +103,8 @@ class Store:
         self._path(key, ".safetensors").unlink(missing_ok=True)
 
     def _write(self, path: Path, content: bytes) -> None:
-        partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+        # Unique among hosts too: process numbers repeat on a file system that several share.
+        partial = path.with_name(f".{path.name}.{uuid4().hex}.partial")
         try:
             path.parent.mkdir(exist_ok=True)
             with partial.open("wb") as file:
@@ -100,7 +113,8 @@ class Store:
                 os.fsync(file.fileno())
             partial.replace(path)
         except OSError as error:
-            partial.unlink(missing_ok=True)
+            with suppress(OSError):
+                partial.unlink(missing_ok=True)
             raise self._unusable(error) from None
 
     def _unusable(self, error: OSError) -> StoreUnusable:

@@ -117,6 +117,7 @@ class Study:
                 self._keep(seen, done)
                 known[seen.key] = seen
                 watcher.finished(task.trial)
+            known |= self.known()  # finals of a search that is whole now, and what others wrote
         if not self.pending(known):
             self._drop_weights()
         return known
@@ -232,6 +233,7 @@ def prepare(
         BadProtocol: the recipe needs what the set does not carry.
         MissingReference: no whole-set accuracy is known and training it was not asked for.
     """
+    given = _given(real)
     _check_fit(distilled, track, workbench.dataset)
     dataset = workbench.dataset
     shape = (dataset.channels, dataset.image_size, dataset.image_size)
@@ -260,9 +262,8 @@ def prepare(
         shared=shared,
         distilled=distilled,
     )
-    if real.accuracy is None and (real.train or track.real_hard == "train"):
+    if given is None and (real.train or track.real_hard == "train"):
         return study
-    given = _given(real)
     if given is None:
         if study.knows("real_hard"):
             return study
@@ -309,6 +310,10 @@ def _given(real: RealChoice) -> RealHard | None:
         if real.source is not None:
             raise BadInput("--real-source", expected="--real-accuracy with it", got="none")
         return None
+    if real.train:
+        raise BadInput(
+            "--real-accuracy", expected="either a given accuracy or --train-real", got="both"
+        )
     accuracy = metrics.fraction(real.accuracy, "--real-accuracy")
     if not real.source:
         raise BadInput(

@@ -10,9 +10,11 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from uuid import uuid4
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -172,13 +174,14 @@ class Record(Frozen):
             StoreUnusable: the folder cannot be written, or the disk is full.
         """
         target = Path(path)
-        partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+        partial = target.with_name(f".{target.name}.{uuid4().hex}.partial")
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             partial.write_text(self.to_json(), encoding="utf-8")
             partial.replace(target)
         except OSError as error:
-            partial.unlink(missing_ok=True)
+            with suppress(OSError):
+                partial.unlink(missing_ok=True)
             raise StoreUnusable(
                 f"record {target}",
                 expected="a place to write to",
@@ -212,11 +215,21 @@ def load_record(path: str | os.PathLike[str]) -> Record:
 
 
 def parse_record(values: Any, what: str = "record") -> Record:
-    """A record from parsed JSON; see :func:`load_record` for the errors."""
+    """A record from parsed JSON; see :func:`load_record` for the errors.
+
+    Strict: a number is a number, never a text that looks like one.
+    """
     try:
-        return Record.model_validate(values)
+        text = json.dumps(values)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise BadFile(what, expected="JSON", got=str(error)[:160]) from None
+    try:
+        return Record.model_validate_json(text, strict=True)
     except ValidationError as error:
         raise explain(error, what) from None
+    except BadProtocol as error:
+        where = f"{what}, {error.what}"
+        raise BadProtocol(where, expected=error.expected, got=error.got, hint=error.hint) from None
 
 
 def _no_constants(name: str) -> float:
@@ -271,6 +284,10 @@ def derive(
         )
     seeds = plan.track.seeds
     real = values.get("real_hard", list(real_hard.accuracies))
+    if ("real_hard" in values) != (real_hard.kind == "measured"):
+        raise BadProtocol(
+            "real_hard", expected="observations where it is measured, none where it is reported"
+        )
     if "real_hard" in values and tuple(real) != real_hard.accuracies:
         raise BadProtocol("real_hard", expected="the accuracies of its observations")
     if real_hard.kind == "reported" and len(real) == 1:

@@ -9,6 +9,7 @@ function scale(low, high, from, to, count = 5) {
   const map = (value) => from + ((value - low) / (high - low)) * (to - from);
   map.ticks = [];
   for (let k = Math.ceil(low / step); k * step <= high + step * 1e-9; k++) map.ticks.push(k * step);
+  map.name = (tick) => percent(tick, step < 0.0099 ? 1 : 0);
   map.low = low;
   map.high = high;
   return map;
@@ -25,11 +26,11 @@ function axes(x, y, frame, words) {
   return svg("g", { class: "axes" },
     x.ticks.map((tick) => [
       svg("line", { x1: x(tick), x2: x(tick), y1: top, y2: bottom, class: "grid" }),
-      svg("text", { x: x(tick), y: bottom + 16, "text-anchor": "middle" }, percent(tick, 0)),
+      svg("text", { x: x(tick), y: bottom + 16, "text-anchor": "middle" }, x.name(tick)),
     ]).flat(),
     y.ticks.map((tick) => [
       svg("line", { x1: left, x2: right, y1: y(tick), y2: y(tick), class: "grid" }),
-      svg("text", { x: left - 6, y: y(tick) + 4, "text-anchor": "end" }, percent(tick, 0)),
+      svg("text", { x: left - 6, y: y(tick) + 4, "text-anchor": "end" }, y.name(tick)),
     ]).flat(),
     svg("text", { x: (left + right) / 2, y: bottom + 34, "text-anchor": "middle", class: "name" },
       words.x),
@@ -43,42 +44,49 @@ const MARKS = { // labels decide the shape of an entry's mark
 };
 
 /**
- * HLR against IOR: one mark an entry, the Pareto front, the line of the leader's score at w.
+ * HLR against IOR: one mark an entry, the Pareto front, a line that moveScatter places.
  * `points`: [{id, label, hlr, ior, labels, front, named, pin}] with mean fractions.
  */
-function scatter(points, w, width, height = 360) {
+function scatter(points, width, height = 360) {
   const frame = { left: 48, right: width - 14, top: 12, bottom: height - 46 };
   const [xLow, xHigh] = padded(points.map((p) => p.hlr));
   const [yLow, yHigh] = padded(points.map((p) => p.ior), 0.12);
   const x = scale(xLow, xHigh, frame.left, frame.right, width < 420 ? 4 : 6);
   const y = scale(yLow, yHigh, frame.bottom, frame.top);
   const front = points.filter((p) => p.front).sort((a, b) => a.hlr - b.hlr);
-  const alpha = Math.max(...points.map((p) => w * p.ior - (1 - w) * p.hlr));
   const spread = points.length > 200 ? 3 : 5;
-  return svg("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img",
+  const chart = svg("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img",
     "aria-label": `Scatter of ${points.length} entries, hard label recovery across, improvement `
       + "over random upwards; the same numbers are in the table" },
     axes(x, y, frame, { x: "← better    HLR, points of accuracy", y: "IOR, points    better →" }),
     svg("path", { class: "front", d: front.map((p, k) =>
       `${k ? "L" : "M"}${x(p.hlr)} ${y(p.ior)}`).join("") }),
-    isoLine(alpha, w, x, y, frame),
+    svg("clipPath", { id: "frame" }, svg("rect", { x: frame.left, y: frame.top,
+      width: frame.right - frame.left, height: frame.bottom - frame.top })),
+    svg("line", { class: "iso", "clip-path": "url(#frame)" }),
     points.map((p) => MARKS[p.labels](x(p.hlr), y(p.ior), p.pin ? spread + 2 : spread, {
       class: `mark ${p.front ? "on-front" : ""} ${p.hue} ${p.pin ? "pinned" : ""}`,
       "data-entry": p.id,
     })),
     pointLabels(points.filter((p) => p.named), x, y, frame));
+  chart.scales = { x, y };
+  return chart;
 }
 
-/** The line w IOR - (1-w) HLR = alpha, cut to the frame. */
-function isoLine(alpha, w, x, y, frame) {
+/** Puts the scatter's iso-score line, w IOR - (1-w) HLR = alpha, where it belongs at w. */
+function moveScatter(place, alpha, w) {
+  const { x, y } = place.firstChild.scales;
   const ends = w > 0.5 // solve for the axis that is not nearly parallel to the line
     ? [x.low, x.high].map((h) => [x(h), y((alpha + (1 - w) * h) / w)])
     : [y.low, y.high].map((i) => [x((w * i - alpha) / (1 - w)), y(i)]);
-  return svg("g", { class: "iso" },
-    svg("clipPath", { id: "frame" }, svg("rect", { x: frame.left, y: frame.top,
-      width: frame.right - frame.left, height: frame.bottom - frame.top })),
-    svg("line", { x1: ends[0][0], y1: ends[0][1], x2: ends[1][0], y2: ends[1][1],
-      "clip-path": "url(#frame)" }));
+  fill(place.querySelector(".iso"),
+    { x1: ends[0][0], y1: ends[0][1], x2: ends[1][0], y2: ends[1][1] }, []);
+}
+
+/** Puts the mark of the rank lines at w. */
+function moveLines(place, w) {
+  const at = place.firstChild.across(w);
+  fill(place.querySelector(".now"), { x1: at, x2: at }, []);
 }
 
 /** Names beside marks, each at the first of four sides where it hits no other name. */
@@ -103,7 +111,7 @@ function pointLabels(points, x, y, frame) {
  * Rank against w, a line an entry, names at the right by rank at w = 1.
  * `lines`: [{id, label, places: place at each step, pin}]; ranks below `deepest` are cut off.
  */
-function rankLines(lines, w, width, height = 360) {
+function rankLines(lines, width, height = 360) {
   const room = Math.min(130, width * 0.3);
   const frame = { left: 40, right: width - room, top: 14, bottom: height - 46 };
   const deepest = Math.max(2, ...lines.flatMap((line) => line.places));
@@ -114,7 +122,7 @@ function rankLines(lines, w, width, height = 360) {
   const steps = lines.length ? lines[0].places.length - 1 : 1;
   let free = -Infinity;
   const named = lines.slice().sort((a, b) => a.places[steps] - b.places[steps]);
-  return svg("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img",
+  const chart = svg("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img",
     "aria-label": `Ranks of ${lines.length} entries against the weight w; each entry's best and `
       + "worst rank is in the table" },
     svg("g", { class: "axes" },
@@ -129,7 +137,7 @@ function rankLines(lines, w, width, height = 360) {
         "text-anchor": "middle" }, "weight w of IOR"),
       svg("text", { x: -(frame.top + frame.bottom) / 2, y: 12, class: "name",
         "text-anchor": "middle", transform: "rotate(-90)" }, "rank")),
-    svg("line", { class: "now", x1: x(w), x2: x(w), y1: frame.top - 6, y2: frame.bottom }),
+    svg("line", { class: "now", y1: frame.top - 6, y2: frame.bottom }),
     named.map((line) => svg("path", { class: `rank-line ${line.hue} ${line.pin ? "pinned" : ""}`,
       "data-entry": line.id, d: stepPath(line.places, x, y) })),
     named.map((line) => {
@@ -142,6 +150,8 @@ function rankLines(lines, w, width, height = 360) {
     }),
     svg("rect", { class: "reach", x: frame.left, y: frame.top, fill: "transparent",
       width: frame.right - frame.left, height: frame.bottom - frame.top }));
+  chart.across = x;
+  return chart;
 }
 
 /** Horizontal stretches of one rank, joined by short slopes where the rank changes. */
@@ -165,7 +175,7 @@ function armBars(arms, width) {
       `${arm.name} ${percent(mean(arm.values))} percent`).join(", ")}` },
     svg("g", { class: "axes" }, x.ticks.map((tick) => [
       svg("line", { x1: x(tick), x2: x(tick), y1: 4, y2: height - 30, class: "grid" }),
-      svg("text", { x: x(tick), y: height - 12, "text-anchor": "middle" }, `${percent(tick, 0)} %`),
+      svg("text", { x: x(tick), y: height - 12, "text-anchor": "middle" }, `${x.name(tick)} %`),
     ]).flat()),
     arms.map((arm, k) => {
       const middle = k * row + row / 2 + 2, value = mean(arm.values);
@@ -193,7 +203,7 @@ function sweep(selection, width, height = 130) {
     svg("g", { class: "axes" },
       y.ticks.map((tick) => [
         svg("line", { x1: frame.left, x2: frame.right, y1: y(tick), y2: y(tick), class: "grid" }),
-        svg("text", { x: frame.left - 6, y: y(tick) + 4, "text-anchor": "end" }, percent(tick, 0)),
+        svg("text", { x: frame.left - 6, y: y(tick) + 4, "text-anchor": "end" }, y.name(tick)),
       ]).flat(),
       selection.rates.map((rate, k) => svg("text",
         { x: x(k), y: frame.bottom + 18, "text-anchor": "middle" }, `${rate}`))),

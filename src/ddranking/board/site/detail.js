@@ -45,9 +45,11 @@ function searches(entry, width) {
   const searched = ARMS.filter(([arm]) => entry.selection[arm]?.validation?.length);
   const fixed = ARMS.filter(([arm]) => entry.selection[arm] && !entry.selection[arm].validation);
   return section("Learning rate", "rate",
-    searched.map(([arm, name]) => [html("h4", {}, `${name}: `, `${entry.selection[arm].selected}`,
-      html("small", {}, " best mean validation accuracy (%) over seeds")),
-    sweep(entry.selection[arm], width)]).flat(),
+    searched.length ? html("p", {}, "Searched: the rate with the best mean validation accuracy (%) "
+      + "over seeds is used.") : null,
+    html("div", { class: "sweeps" }, searched.map(([arm, name]) => html("div", {},
+      html("h4", {}, `${name}: ${entry.selection[arm].selected}`),
+      sweep(entry.selection[arm], Math.min(width, 270))))),
     fixed.length ? html("p", {}, "Given by the rules, not searched: ",
       fixed.map(([arm, name]) => `${name} ${entry.selection[arm].selected}`).join(", "), ".")
       : null);
@@ -118,7 +120,7 @@ function entryDetail(row, board, data, { w, pinned, width }) {
     ]),
     entry.notes.map((note) => html("p", { class: "note" }, note))),
     section("Environment", null, entry.environments.map((index) =>
-      facts(Object.entries(data.environments[index]).map(([name, value]) =>
+      facts(Object.entries(data.shared[index]).map(([name, value]) =>
         [name, value === null ? null : `${value}`])))),
     section("Cite", null, html("pre", { tabindex: 0 }, cite),
       html("button", { type: "button", "data-copy": cite, "data-what": "BibTeX" }, "Copy BibTeX")),

@@ -9,7 +9,7 @@ function fill(element, attributes, children) {
     if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
     else element.setAttribute(name, value === true ? "" : value);
   }
-  element.append(...children.flat().filter((child) => child !== null && child !== undefined));
+  element.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined));
   return element;
 }
 
@@ -30,6 +30,8 @@ const percent = (fraction, digits = 1) => (100 * fraction).toFixed(digits).repla
 const score = (value) => value.toFixed(4);
 const span = (low, high) => (low === high ? `${low}` : `${low}–${high}`);
 const percentSpan = (value) => `${percent(value.low)} to ${percent(value.high)}`;
+
+const counted = (n, one, several) => `${n} ${n === 1 ? one : several}`;
 
 function duration(seconds) {
   if (seconds < 120) return `${seconds} s`;

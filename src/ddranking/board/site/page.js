@@ -9,19 +9,24 @@ const START = { dataset: "", ipc: "", board: "", w: 0.5, labels: "", q: "", sort
 const ALL = "all"; // the board that shows every matching track together
 
 for (const board of data.boards) {
+  for (const entry of board.entries) {
+    entry.real = data.shared[entry.real];
+    entry.space = data.shared[entry.space];
+  }
   const kinds = new Set(board.entries.map((entry) => entry.real.kind));
   board.label = `${board.track.title} · ${board.track.student}${board.track.custom ? " · custom" : ""}`;
   board.entries.forEach((entry, k) => {
     entry.hue = k < HUES ? `hue-${k}` : "";
     entry.rules = data.recipes[entry.recipe];
+    const { syn_hard: synHard, syn_any: synAny, rdm_any: rdmAny } = entry.accuracy;
+    const lost = (real) => synHard.map((value, seed) => (real[seed] ?? real[0]) - value);
+    const common = board.reference?.accuracies, own = entry.real.accuracies;
+    entry.hlr = lost(common ?? own);
+    entry.ior = synAny.map((value, seed) => value - rdmAny[seed]);
     entry.markReal = kinds.size > 1; // where all are alike, one note under the table says so
     entry.hlrEstimate = estimate(entry.hlr);
     entry.iorEstimate = estimate(entry.ior);
-    const common = board.reference?.accuracies, own = entry.real.accuracies;
-    if (common && JSON.stringify(common) !== JSON.stringify(own)) {
-      entry.hlrOwn = estimate(entry.accuracy.syn_hard.map((value, seed) =>
-        (own.length > 1 ? own[seed] : own[0]) - value));
-    }
+    if (common && `${common}` !== `${own}`) entry.hlrOwn = estimate(lost(own));
   });
 }
 
@@ -35,6 +40,8 @@ const columns = () => COLUMNS.filter((column) => column.always
 
 // Address
 
+let addressTimer = 0;
+
 function readAddress() {
   const given = Object.fromEntries(new URLSearchParams(location.hash.slice(1)));
   const next = { ...START };
@@ -47,16 +54,16 @@ function readAddress() {
 }
 
 function writeAddress() {
+  addressTimer = 0;
   const changed = Object.entries(state).filter(([key, value]) => `${value}` !== `${START[key]}`);
   const hash = changed.length ? `#${new URLSearchParams(changed)}` : "";
   if (hash !== location.hash) history.replaceState(null, "", hash || "#");
 }
 
-let addressTimer = 0;
 function change(values) {
   Object.assign(state, values);
   clearTimeout(addressTimer);
-  addressTimer = setTimeout(writeAddress, 250); // browsers limit how often an address may change
+  addressTimer = setTimeout(writeAddress, 200); // browsers limit how often an address may change
   if (!wanted) {
     wanted = true;
     requestAnimationFrame(() => { wanted = false; show(); });
@@ -139,8 +146,8 @@ function showBoard() {
     high: Math.max(...rows.map((row) => row.result.ddrs.high)) };
   table.show(cut, columns(), { board: board.id, pins: pins(), range,
     sort: { key: state.sort, down: state.down !== "" } });
-  byId("count").textContent = shown.length === rows.length ? `${rows.length} entries`
-    : `${shown.length} of ${rows.length} entries`;
+  byId("count").textContent = `${shown.length === rows.length ? ""
+    : `${shown.length} of `}${counted(rows.length, "entry", "entries")}`;
   byId("pages").hidden = pages < 2;
   byId("page-words").textContent = `Rows ${first + 1}–${first + cut.length} of ${shown.length}`;
   byId("previous").disabled = state.page <= 1;
@@ -177,7 +184,7 @@ function showSummary() {
   words.replaceChildren("At ", html("b", {}, `w = ${state.w}`), ", ",
     html("b", {}, html("bdi", {}, first.label)), ` leads with DDRS ${score(first.result.ddrs.mean)}`,
     rows.length < 2 ? "." : !ties ? ", surely ahead of all others."
-      : `; ${ties} other${ties > 1 ? "s" : ""} cannot be told from it.`,
+      : `; ${counted(ties, "other", "others")} cannot be told from it.`,
     rows.length < 2 ? "" : !changes.length ? " It leads at every w."
       : ` The lead changes at w = ${changes.slice(0, 4).join(", ")}${
         changes.length > 4 ? " and further" : ""}.`);
@@ -210,7 +217,7 @@ function showRules() {
   byId("invalidated").hidden = !board.invalidated.length;
   byId("invalidated-list").replaceChildren(...board.invalidated.map((record) => html("li", {},
     html("b", {}, html("bdi", {}, record.method)), ` (${record.recipe}): ${record.reason} — ${
-      record.by}, ${record.date}`)));
+      record.by}, ${record.date} `, html("a", { href: record.file, download: true }, "Record"))));
 }
 
 /** One note on real-hard where it is reported, or where the records of the board disagree on it. */
@@ -225,9 +232,25 @@ function referenceWords() {
     told(real)}. It shifts every HLR alike and changes no rank.` : "";
 }
 
+let chartsTimer = 0, chartsDrawn = "";
+
+/** Moves what marks w at once; draws the rest anew only where the entries shown have changed. */
 function showCharts(shown) {
-  const pinned = pins(), width = (id) => Math.max(280, byId(id).clientWidth);
   if (!rows.length) return;
+  const drawn = `${board.id} ${window.innerWidth} ${state.pin} ${rows.slice(0, 5).map((row) =>
+    row.index)} ${state.q} ${state.labels} ${state.sort}`;
+  if (drawn === chartsDrawn) {
+    moveScatter(byId("scatter"), rows[0].result.alpha.mean, state.w);
+    moveLines(byId("lines"), state.w);
+    return;
+  }
+  clearTimeout(chartsTimer);
+  chartsTimer = setTimeout(() => { chartsTimer = 0; chartsDrawn = drawn; drawCharts(shown); }, 30);
+}
+
+function drawCharts(shown) {
+  if (!board) return;
+  const pinned = pins(), width = (id) => Math.max(280, byId(id).clientWidth);
   const chosen = shown.length ? shown : rows;
   const many = chosen.length > 14;
   byId("scatter").replaceChildren(scatter(chosen.map((row) => ({
@@ -236,14 +259,16 @@ function showCharts(shown) {
     labels: row.entry.rules.labels, front: row.entry.front,
     hue: row.entry.hue, pin: pinned.indexOf(row.entry.id) + 1,
     named: !many || row.result.place <= 5 || row.entry.front || pinned.includes(row.entry.id),
-  })), state.w, width("scatter")));
-  board.places ??= placesOver(board.entries, 200);
+  })), width("scatter")));
   const drawn = chosen.filter((row, k) => k < 12 || pinned.includes(row.entry.id));
-  byId("lines").replaceChildren(rankLines(drawn.map((row) => ({
+  const over = placesOver(board.entries, drawn.map((row) => row.index), 200);
+  byId("lines").replaceChildren(rankLines(drawn.map((row, k) => ({
     id: row.entry.id, label: row.label, hue: row.entry.hue,
     pin: pinned.indexOf(row.entry.id) + 1,
-    places: board.places.map((at) => at[row.index]),
-  })), state.w, width("lines")));
+    places: over[k],
+  })), width("lines")));
+  moveScatter(byId("scatter"), rows[0].result.alpha.mean, state.w);
+  moveLines(byId("lines"), state.w);
   byId("lines-note").hidden = drawn.length === chosen.length;
 }
 
@@ -266,8 +291,9 @@ function showOverall() {
       html("td", { class: "number" }, "no mean"), html("th", { scope: "row" }, name(row.name)),
       row.counts.map((count) => html("td", { class: "number" },
         count === 0 ? "missing" : count === 1 ? "present" : `${count} records`)))));
-  byId("overall-words").textContent = `${standings.length} entries stand on all ${boards.length} `
-    + `tracks; ${incomplete.length} do not and get no mean.`;
+  byId("overall-words").textContent = `${counted(standings.length, "entry stands",
+    "entries stand")} on all ${boards.length} tracks; ${counted(incomplete.length,
+    "does not and gets", "do not and get")} no mean.`;
 }
 
 function showReported() {

@@ -28,6 +28,7 @@ function tailProbability(angle, df) {
 
 /** The t whose two-sided tail probability is `level`, by bisection of its angle. */
 function criticalT(level, df) {
+  if (level === 1 - CONFIDENCE && df in usualT) return usualT[df];
   let low = 0, high = Math.PI / 2;
   for (let step = 0; step < 60; step++) {
     const middle = (low + high) / 2;
@@ -35,6 +36,9 @@ function criticalT(level, df) {
   }
   return Math.sqrt(df) * Math.tan((low + high) / 2);
 }
+
+const usualT = {};
+for (let df = 1; df < 100; df++) usualT[df] = criticalT(1 - CONFIDENCE, df);
 
 /** Mean, n-1 standard deviation and Student-t interval of per-seed values. */
 function estimate(values, critical = criticalT(1 - CONFIDENCE, values.length - 1)) {
@@ -58,10 +62,11 @@ function scoreOf(alpha) {
   return { mean: ddrs(alpha.mean), low: clipped(alpha.low), high: clipped(alpha.high) };
 }
 
-/** 1 + the number of strictly higher values; equal ones within rounding share a place. */
-function places(means) {
+/** 1 + the number of strictly higher values; equal ones within rounding share a place.
+ *  `wanted`: the values to place among `means`, all of them by default. */
+function places(means, wanted = means) {
   const descending = Float64Array.from(means).sort().reverse();
-  return Array.from(means, (mean) => {
+  return Array.from(wanted, (mean) => {
     let low = 0, high = descending.length; // first position that is not above mean + ROUNDING
     while (low < high) {
       const middle = (low + high) >> 1;
@@ -71,16 +76,17 @@ function places(means) {
   });
 }
 
-/** t squared of the paired difference of two entries, negative where the second is better. */
-function pairedT(alpha, seeds, first, second) {
-  let sum = 0, squares = 0;
-  const a = first * seeds, b = second * seeds;
-  for (let seed = 0; seed < seeds; seed++) sum += alpha[a + seed] - alpha[b + seed];
-  const mean = sum / seeds;
+/**
+ * t squared of the paired difference of two entries, negative where the second is better.
+ * `means`: mean alpha of each entry; `off`: alpha of each entry and seed minus that mean.
+ */
+function pairedT(means, off, seeds, first, second) {
+  const mean = means[first] - means[second];
   if (mean <= ROUNDING && mean >= -ROUNDING) return 0;
-  for (let seed = 0; seed < seeds; seed++) {
-    const off = alpha[a + seed] - alpha[b + seed] - mean;
-    squares += off * off;
+  let squares = 0;
+  for (let a = first * seeds, b = second * seeds, end = a + seeds; a < end; a++, b++) {
+    const difference = off[a] - off[b];
+    squares += difference * difference;
   }
   const variance = squares / (seeds - 1);
   const t = variance <= ROUNDING * ROUNDING ? Infinity : (mean * mean * seeds) / variance;
@@ -114,16 +120,17 @@ function holmLimit(squares, level, df) {
 function judge(entries, w, level) {
   const n = entries.length, seeds = n ? entries[0].hlr.length : 2;
   const critical = criticalT(1 - CONFIDENCE, seeds - 1);
-  const perSeed = new Float64Array(n * seeds);
+  const off = new Float64Array(n * seeds), means = new Float64Array(n);
   const results = entries.map((entry, i) => {
     const values = alphaOf(entry, w);
-    perSeed.set(values, i * seeds);
     const alpha = estimate(values, critical);
+    means[i] = alpha.mean;
+    for (let seed = 0; seed < seeds; seed++) off[i * seeds + seed] = values[seed] - alpha.mean;
     return { alpha, ddrs: scoreOf(alpha), lowest: 1, highest: n };
   });
   const squares = new Float64Array((n * (n - 1)) / 2);
   for (let i = 0, k = 0; i < n; i++) {
-    for (let j = i + 1; j < n; j++, k++) squares[k] = pairedT(perSeed, seeds, i, j);
+    for (let j = i + 1; j < n; j++, k++) squares[k] = pairedT(means, off, seeds, i, j);
   }
   const limit = holmLimit(squares, level, seeds - 1);
   const below = new Int32Array(n), above = new Int32Array(n); // entries surely below, above
@@ -133,14 +140,14 @@ function judge(entries, w, level) {
       else if (squares[k] !== 0 && squares[k] <= -limit) { below[j]++; above[i]++; }
     }
   }
-  const rank = places(results.map((result) => result.alpha.mean));
+  const rank = places(means);
   results.forEach((result, i) => {
     result.place = rank[i];
     result.lowest = 1 + above[i];
     result.highest = n - below[i];
   });
   const surely = (i, j) => {
-    const t = pairedT(perSeed, seeds, i, j);
+    const t = pairedT(means, off, seeds, i, j);
     return t > 0 && t >= limit;
   };
   const order = results.map((_, i) => i).sort((a, b) => rank[a] - rank[b] || a - b);
@@ -184,11 +191,16 @@ function leaders(entries) {
   return stretches;
 }
 
-/** Places of every entry at steps + 1 evenly spaced weights: [weight][entry]. */
-function placesOver(entries, steps) {
+/** Places of the `wanted` entries (indices) at steps + 1 evenly spaced weights: [entry][weight]. */
+function placesOver(entries, wanted, steps) {
   const hlr = entries.map((entry) => mean(entry.hlr)), ior = entries.map((entry) => mean(entry.ior));
-  return Array.from({ length: steps + 1 }, (_, k) =>
-    places(hlr.map((h, i) => (k / steps) * ior[i] - (1 - k / steps) * h)));
+  const found = wanted.map(() => []);
+  for (let k = 0; k <= steps; k++) {
+    const w = Math.min(1 - 1e-6, Math.max(1e-6, k / steps)); // beside the ends, where many are equal
+    const alpha = hlr.map((h, i) => w * ior[i] - (1 - w) * h);
+    places(alpha, wanted.map((i) => alpha[i])).forEach((place, at) => found[at].push(place));
+  }
+  return found;
 }
 
 /**

@@ -6,7 +6,7 @@ const ARMS = [
   ["real_hard", "real-hard"], ["syn_hard", "syn-hard"], ["syn_any", "syn-any"],
   ["rdm_any", "rdm-any"], ["rdm_hard", "rdm-hard"],
 ];
-const PAGE = 100; // rows in the document at a time; search and sort reach all
+const PAGE = 50; // rows in the document at a time; search and sort reach all
 
 const plusMinus = (value) =>
   html("small", {}, ` ± ${percent((value.high - value.low) / 2)}`);
@@ -110,7 +110,6 @@ function badges(entry) {
   return [
     html("span", { class: "badge recipe" }, html("bdi", {}, entry.rules.name)),
     entry.custom ? mark("custom", "custom recipe") : null,
-    entry.rules.selection === "test-best" ? mark("legacy", "rate chosen on test") : null,
     entry.markReal ? mark("reported", `real-hard ${entry.real.kind}`) : null,
     entry.front ? mark("front", "Pareto") : null,
   ].filter(Boolean);

@@ -1,0 +1,18 @@
+# One word for each common job. Needs uv (pip install uv); ARGS adds arguments, as in
+# make test ARGS="tests/scoring -k holm".
+
+.PHONY: check test demo docs
+
+check:
+	uv run ruff check .
+	uv run ruff format --check .
+	uv run pyright
+
+test:
+	uv run pytest $(ARGS)
+
+demo:
+	uv run ddranking demo $(ARGS)
+
+docs:
+	uv run pytest tests/docs $(ARGS)

@@ -1,0 +1,107 @@
+"""Reading records from files and folders, strictly or with a list of what was left out."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ddranking.errors import BadFile, BadInput
+from ddranking.scoring.record import MAX_RECORD_BYTES, Record, load_record
+
+MARK = b'"ddranking.record/'
+APART = "reference"
+"""Folders of this name hold reference accuracies of another schema, not records of entries."""
+
+PathLike = str | os.PathLike[str]
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A file that is no valid record, with the reason in one line."""
+
+    file: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Valid records with the files they came from, and what was skipped."""
+
+    files: tuple[Path, ...]
+    records: tuple[Record, ...]
+    skipped: tuple[Skipped, ...] = ()
+
+
+def load_records(paths: Iterable[PathLike]) -> list[Record]:
+    """All records of files and folders; see :func:`read_records`, which this calls strictly."""
+    return list(read_records(paths).records)
+
+
+def read_records(paths: Iterable[PathLike], *, skip_invalid: bool = False) -> Reading:
+    """Reads records from files and, recursively, from folders.
+
+    Args:
+        paths: files, which must be records, or folders, in which every ``*.json`` that says it is a
+            record is read; other JSON, hidden files and folders named ``reference`` are passed by.
+        skip_invalid: list invalid files under ``skipped`` instead of raising.
+
+    Raises:
+        BadFile: a path that does not exist, or a file that cannot be read or is not JSON.
+        BadProtocol: a record that does not validate; names the file and the field.
+    """
+    files, records, skipped = [], [], []
+    for file, named in _candidates(paths):
+        try:
+            if not named and not says_record(file):
+                continue
+            records.append(load_record(file))
+            files.append(file)
+        except BadInput as error:
+            if not skip_invalid:
+                raise
+            skipped.append(Skipped(str(file), str(error)))
+    return Reading(tuple(files), tuple(records), tuple(skipped))
+
+
+def says_record(file: Path) -> bool:
+    """Whether a JSON file names the schema of records.
+
+    Raises:
+        BadFile: it cannot be read, is too large, or is not JSON at all, and so might be a record
+            that was cut short.
+    """
+    try:
+        if file.stat().st_size > MAX_RECORD_BYTES:
+            return True  # load_record says what is wrong with it
+        content = file.read_bytes()
+        if MARK in content:
+            return True
+        json.loads(content)
+    except OSError as error:
+        raise BadFile(
+            f"record {file}", expected="a readable file", got=error.strerror or str(error)
+        ) from None
+    except (ValueError, RecursionError) as error:
+        raise BadFile(f"record {file}", expected="JSON", got=str(error)[:160]) from None
+    return False
+
+
+def _candidates(paths: Iterable[PathLike]) -> Iterator[tuple[Path, bool]]:
+    """Each file once, with whether it was named itself rather than found in a folder."""
+    seen: set[Path] = set()
+    for path in map(Path, paths):
+        if not path.exists():
+            raise BadFile(
+                f"records {path}", expected="a record file or a folder of them", got="nothing there"
+            )
+        found: Sequence[Path] = sorted(path.rglob("*.json")) if path.is_dir() else [path]
+        for file in found:
+            inside = file.relative_to(path).parts if path.is_dir() else ()
+            hidden = any(part.startswith(".") for part in inside)
+            if hidden or APART in inside[:-1] or not file.is_file() or file.resolve() in seen:
+                continue
+            seen.add(file.resolve())
+            yield file, not path.is_dir()

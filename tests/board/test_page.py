@@ -1,0 +1,406 @@
+"""The page in a real browser, as a reader uses it, from disk and over http."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from ddranking.board.overall import overall
+from ddranking.board.ranking import rank
+from ddranking.board.site import build
+
+GOLDEN = Path(__file__).with_name("golden.json")
+PHONE = {"viewport": {"width": 375, "height": 740}}
+
+
+def shown(page) -> list[str]:
+    """Method names in the order of the table."""
+    return page.locator("#body button.entry").all_text_contents()
+
+
+def settle(page) -> None:
+    """Waits until what was done is shown and the address is written."""
+    page.evaluate(
+        """async () => {
+          while (wanted || addressTimer || chartsTimer) await new Promise(requestAnimationFrame);
+        }"""
+    )
+
+
+def test_page_and_python_agree_on_golden_boards(visit, site):
+    page = visit(site.as_uri()).page
+    golden = json.loads(GOLDEN.read_text())
+    answers = page.evaluate(
+        """(golden) => ({
+          quantiles: golden.quantiles.map(({ level, df }) => criticalT(level, df)),
+          boards: golden.boards.map((board) => board.answers.map(({ w }) =>
+            judge(board.entries, w, golden.level).results)),
+        })""",
+        golden,
+    )
+    expected = [quantile["t"] for quantile in golden["quantiles"]]
+    assert answers["quantiles"] == pytest.approx(expected, rel=1e-9)
+    for board, seen in zip(golden["boards"], answers["boards"], strict=True):
+        for answer, results in zip(board["answers"], seen, strict=True):
+            for name in ("place", "lowest", "highest", "group"):
+                assert [result[name] for result in results] == answer[name], (name, answer["w"])
+            for name, parts in (
+                ("alpha", ("mean", "std", "low", "high")),
+                ("ddrs", ("mean", "low", "high")),
+            ):
+                for result, values in zip(results, answer[name], strict=True):
+                    ours = [result[name][part] for part in parts]
+                    assert ours == pytest.approx(values, abs=1e-9)
+
+
+@pytest.mark.parametrize("w", [0.0, 0.31, 1.0])
+def test_page_and_python_agree_on_records_and_mean_ranks(visit, site, records, w):
+    page = visit(site.as_uri()).page
+    seen = page.evaluate(
+        """(w) => ({
+          boards: data.boards.map((board) => judge(board.entries, w, data.level).results.map(
+            (result, k) => [board.entries[k].id, result.place, result.lowest, result.highest,
+              result.ddrs.mean, result.ddrs.low, board.entries[k].hlrEstimate.high])),
+          standings: meanRanks(data.boards, w, data.level, (entry) =>
+            `${entry.method}\\n${entry.rules.name}`).standings.map((row) =>
+              [row.name.split("\\n")[0], row.mean, row.lowest, row.highest, ...row.places]),
+        })""",
+        w,
+    )
+    boards = rank(records, w)
+    for board, rows in zip(boards, seen["boards"], strict=True):
+        expected = {
+            row.id: [row.place, row.lowest, row.highest, row.ddrs.mean, row.ddrs.low, row.hlr.high]
+            for row in board.rows
+        }
+        assert {row[0]: pytest.approx(row[1:], abs=1e-9) for row in rows} == expected
+    expected = [
+        [one.method, one.mean, one.lowest, one.highest, *one.places]
+        for one in overall(boards, w).standings
+    ]
+    assert seen["standings"] == expected
+
+
+def test_one_whole_set_accuracy_for_all_where_records_disagree(visit, make_record, tmp_path):
+    quoting = make_record("Quoting", syn_hard=(0.2, 0.21, 0.2, 0.19, 0.2), real_hard=0.5)
+    mixed = [make_record("A"), make_record("B", syn_any=(0.3, 0.31, 0.3, 0.29, 0.3)), quoting]
+    [board] = rank(mixed)
+    page = visit(build(mixed, tmp_path).as_uri()).page
+    assert shown(page) == [row.record.entry.method for row in board.rows] == ["B", "A", "Quoting"]
+    hlr = page.evaluate("data.boards[0].entries.map((entry) => entry.hlrEstimate.mean)")
+    assert hlr == pytest.approx([row.hlr.mean for row in board.rows], abs=1e-9)
+    assert "different whole-set accuracies" in page.locator("#reference").text_content()
+    page.locator("button.entry", has_text="Quoting").click()
+    settle(page)
+    assert "By the record's own, HLR is 30.0 %" in page.locator("#entry-body").text_content()
+
+
+def test_it_is_the_same_from_disk_and_over_http_and_asks_nobody(visit, site, served):
+    disk, http = visit(site.as_uri()), visit(served)
+    assert shown(disk.page) == shown(http.page) != []
+    assert len(disk.asked) == 1 and len(http.asked) == 1
+
+
+def test_the_weight_moves_by_slider_keyboard_and_number_and_ranks_move_with_it(
+    visit, site, records
+):
+    page = visit(site.as_uri()).page
+    for w in ("0", "1"):
+        page.fill("#w-number", w)
+        settle(page)
+        board = rank(records, float(w))[0]
+        assert shown(page) == [row.record.entry.method for row in board.rows]
+        first = page.locator("#body tr").first
+        assert first.locator(".column-ddrs b").text_content() == f"{board.rows[0].ddrs.mean:.4f}"
+        ranks = "–".join(
+            str(n) for n in dict.fromkeys((board.rows[0].lowest, board.rows[0].highest))
+        )
+        assert first.locator(".ranks").text_content() == ranks
+        assert page.input_value("#w") == w
+    page.focus("#w")
+    page.keyboard.press("ArrowLeft")
+    settle(page)
+    assert page.input_value("#w-number") == "0.99"
+    assert "w=0.99" in page.url
+    page.keyboard.press("Home")
+    settle(page)
+    assert page.input_value("#w-number") == "0"
+
+
+def test_boards_are_chosen_by_dataset_images_per_class_track_and_labels(visit, site):
+    page = visit(site.as_uri()).page
+    assert page.locator("#count").text_content() == "8 entries"
+    page.select_option("#ipc", "10")
+    settle(page)
+    assert page.locator("#count").text_content() == "4 entries"
+    page.select_option("#ipc", "")
+    page.select_option("#board", "all")
+    settle(page)
+    assert page.locator("#overall-words").text_content() == (
+        "4 entries stand on all 2 tracks; 4 do not and get no mean."
+    )
+    assert page.locator("#overall-body tr.incomplete").count() == 4
+    page.select_option("#board", index=1)
+    page.select_option("#labels", "soft")
+    settle(page)
+    assert shown(page) == []
+    assert page.locator("#count").text_content().startswith("0 of")
+    assert "soft" in set(page.locator("#reported-body td:nth-child(3)").all_text_contents())
+
+
+def test_search_sort_and_columns(visit, site):
+    page = visit(site.as_uri()).page
+    page.fill("#q", "mopuri")
+    settle(page)
+    assert shown(page) == ["DC"]
+    page.fill("#q", "")
+    page.click("[data-sort=entry]")
+    settle(page)
+    assert shown(page) == sorted(shown(page), key=str.lower)
+    page.click("[data-sort=entry]")
+    settle(page)
+    assert shown(page) == sorted(shown(page), key=str.lower, reverse=True)
+    assert page.locator("th[data-key=entry]").get_attribute("aria-sort") == "descending"
+    page.click("summary:has-text('Columns')")
+    page.check("[data-column=syn_hard]")
+    page.uncheck("[data-column=trust]")
+    settle(page)
+    heads = page.locator("#head th[data-key]").evaluate_all("all => all.map(e => e.dataset.key)")
+    assert "syn_hard" in heads and "trust" not in heads
+
+
+def test_an_address_holds_the_exact_view(visit, site):
+    page = visit(site.as_uri()).page
+    page.fill("#w-number", "0.37")
+    page.fill("#q", "d")
+    page.click("[data-sort=hlr]")
+    page.locator("input[data-pin]").nth(1).check()
+    settle(page)
+    other = visit(page.url).page
+    assert shown(other) == shown(page)
+    for name in ("#w", "#w-number", "#q"):
+        assert other.input_value(name) == page.input_value(name)
+    assert (
+        other.locator("#tray li").all_text_contents()
+        == page.locator("#tray li").all_text_contents()
+    )
+    page.locator("button.entry").first.click()
+    settle(page)
+    third = visit(page.url).page
+    assert (
+        third.locator("#entry-title").text_content() == page.locator("#entry-title").text_content()
+    )
+    assert third.locator("dialog#entry").is_visible()
+
+
+def test_a_nonsense_address_is_forgiven(visit, site):
+    page = visit(
+        site.as_uri() + "#w=9&sort=__proto__&board=zz&pin=%00,a&entry=constructor&page=-4"
+    ).page
+    assert page.input_value("#w") == "0.5"
+    assert len(shown(page)) == 8
+    assert not page.locator("dialog#entry").is_visible()
+
+
+def test_four_entries_are_pinned_and_compared(visit, site):
+    page = visit(site.as_uri()).page
+    for k in range(5):
+        page.locator("input[data-pin]").nth(k).click()
+        settle(page)
+    assert page.locator("#tray li").count() == 4
+    assert "Up to 4" in page.locator("#status").text_content()
+    page.click("[data-compare]")
+    settle(page)
+    assert page.locator("#compare-body thead th").count() == 4
+    assert page.locator(".verdicts li").count() == 6
+    page.keyboard.press("Escape")
+    settle(page)
+    assert "compare" not in page.url
+    page.click("[data-unpin]")
+    settle(page)
+    assert not page.locator("#tray").is_visible()
+
+
+def test_an_entry_opens_by_keyboard_and_shows_everything(visit, site):
+    page = visit(site.as_uri(), permissions=[]).page
+    page.locator("button.entry", has_text="DC").focus()
+    page.keyboard.press("Enter")
+    settle(page)
+    body = page.locator("#entry-body")
+    assert body.is_visible()
+    words = body.text_content()
+    for word in (
+        "real-hard is reported",
+        "dc@1",
+        "Differs from its source",
+        "Provenance",
+        "A note",
+        "@misc{dc-ddranking",
+        "Environment",
+        "self-measured",
+        "given by",
+    ):
+        assert word.lower() in words.lower(), word
+    assert page.evaluate("document.querySelector('#entry-body img').naturalWidth") == 40
+    assert body.locator("svg").first.locator("circle.seed").count() == 3 * 5 + 1
+    links = body.locator("header a[target]").evaluate_all("all => all.map(a => a.href)")
+    assert links == [
+        "https://arxiv.org/abs/2006.05929",
+        "https://github.com/VICO-UoE/DatasetCondensation",
+    ]
+    page.keyboard.press("Escape")
+    settle(page)
+    assert not body.is_visible()
+    assert page.evaluate("document.activeElement.textContent") == "DC"
+
+
+def test_bibtex_and_address_are_copied(visit, served):
+    page = visit(served, permissions=["clipboard-read", "clipboard-write"]).page
+    page.fill("#w-number", "0.3")
+    page.locator("button.entry").first.click()
+    settle(page)
+    page.click("#entry [data-what=BibTeX]")
+    page.wait_for_selector("#status:has-text('BibTeX copied')")
+    copied = page.evaluate("navigator.clipboard.readText()")
+    assert copied == page.locator("#entry-body pre").text_content()
+    page.click("#entry [data-what=Address]")
+    page.wait_for_selector("#status:has-text('Address copied')")
+    assert page.evaluate("navigator.clipboard.readText()") == page.url
+    assert "w=0.3" in page.url and "entry=" in page.url
+
+
+def test_a_searched_recipe_shows_its_sweep(visit, site):
+    page = visit(site.as_uri()).page
+    page.locator("button.entry", has_text="RDED").click()
+    settle(page)
+    assert page.locator("#entry-body circle.chosen").count() == 3
+
+
+def test_marks_of_the_charts_open_entries_and_move_the_weight(visit, site):
+    page = visit(site.as_uri()).page
+    assert page.locator("#scatter .mark").count() == 8
+    assert page.locator("#scatter path.front").get_attribute("d").startswith("M")
+    before = page.locator("#scatter line.iso").get_attribute("x1")
+    page.fill("#w-number", "0.2")
+    settle(page)
+    assert page.locator("#scatter line.iso").get_attribute("x1") != before
+    assert page.locator("#lines path.rank-line").count() == 8
+    reach = page.locator("rect.reach")
+    reach.scroll_into_view_if_needed()
+    box = reach.bounding_box()
+    page.mouse.click(box["x"] + 0.75 * box["width"], box["y"] + 5)
+    settle(page)
+    assert float(page.input_value("#w")) == pytest.approx(0.75, abs=0.02)
+    page.locator("#scatter .mark").first.dispatch_event("click")
+    settle(page)
+    assert page.locator("dialog#entry").is_visible()
+
+
+@pytest.mark.parametrize("kind", ["csv", "json", "tex"])
+def test_what_is_shown_can_be_saved(visit, site, kind):
+    page = visit(site.as_uri()).page
+    page.fill("#q", "d")
+    settle(page)
+    page.click("summary:has-text('Download')")
+    with page.expect_download() as caught:
+        page.click(f"[data-save={kind}]")
+    text = Path(caught.value.path()).read_text()
+    names = shown(page)
+    if kind == "csv":
+        rows = list(csv.DictReader(io.StringIO(text)))
+        assert [row["method"] for row in rows] == names
+        assert 0 <= float(rows[0]["ddrs"]) <= 1 and "rank_low" in rows[0]
+    elif kind == "json":
+        assert [row["method"] for row in json.loads(text)["entries"]] == names
+    else:
+        assert text.startswith("\\begin{table}") and text.count("\\\\") == len(names) + 1
+
+
+def test_explanations_come_on_hover_and_focus_and_go_with_escape(visit, site):
+    page = visit(site.as_uri()).page
+    tip = page.locator("#tip")
+    page.hover("[data-sort=hlr]")
+    assert "Hard label recovery" in tip.text_content() and tip.is_visible()
+    page.keyboard.press("Escape")
+    assert not tip.is_visible()
+    page.focus("[data-sort=ior]")
+    assert "random real images" in tip.text_content() and tip.is_visible()
+    described = page.locator("[aria-describedby]").evaluate_all(
+        "all => all.map(e => e.getAttribute('aria-describedby'))"
+    )
+    assert described and all(page.locator(f"#{name}").count() == 1 for name in set(described))
+
+
+def test_ties_stand_out_under_the_pointer(visit, site, records):
+    page = visit(site.as_uri()).page
+    board = rank(records)[0]
+    page.locator("#body tr").first.hover()
+    tied = page.locator("#body tr.tied").count()
+    assert tied == board.rows[0].highest - 1 > 0
+
+
+def test_dark_and_light_follow_the_system_until_chosen(visit, site):
+    colour = "getComputedStyle(document.body).color"
+    dark = visit(site.as_uri(), color_scheme="dark").page
+    light = visit(site.as_uri(), color_scheme="light").page
+    before = dark.evaluate(colour)
+    assert before != light.evaluate(colour)
+    dark.click("[data-toggle]")
+    assert dark.evaluate(colour) == light.evaluate(colour)
+    dark.reload()
+    dark.wait_for_selector("html[data-ready]")
+    assert dark.evaluate(colour) == light.evaluate(colour), "the choice is kept"
+
+
+def test_nothing_is_wider_than_a_phone(visit, site):
+    page = visit(site.as_uri(), **PHONE).page
+    wide = "document.documentElement.scrollWidth"
+    assert page.evaluate(wide) <= 375
+    page.locator("button.entry").first.click()
+    settle(page)
+    assert page.evaluate("document.querySelector('#entry').scrollWidth") <= 375
+
+
+def test_footer_and_invalidated_are_told(visit, site):
+    page = visit(site.as_uri()).page
+    assert "records/cut.json: not JSON" in page.locator("#skipped").text_content()
+    assert "trained on test images" in page.locator("#invalidated").text_content()
+
+
+@pytest.mark.parametrize(
+    ("view", "scheme"),
+    [
+        ("ranking", "light"),
+        ("ranking", "dark"),
+        ("entry", "light"),
+        ("entry", "dark"),
+        ("compare", "dark"),
+        ("all", "light"),
+        ("phone", "light"),
+    ],
+)
+def test_axe_finds_no_violation(visit, site, view, scheme):
+    axe = Path(os.environ.get("DDRANKING_AXE", ""))
+    if not axe.is_file():
+        pytest.skip("axe-core not found: set DDRANKING_AXE to its axe.min.js")
+    page = visit(site.as_uri(), color_scheme=scheme, **(PHONE if view == "phone" else {})).page
+    if view == "entry":
+        page.locator("button.entry", has_text="RDED").click()
+    elif view == "compare":
+        for k in range(3):
+            page.locator("input[data-pin]").nth(k).click()
+        page.click("[data-compare]")
+    elif view == "all":
+        page.select_option("#board", "all")
+    settle(page)
+    page.evaluate(axe.read_text())  # not as a script element: the page's policy forbids that
+    found = page.evaluate(
+        "axe.run().then((r) => r.violations.map((v) => "
+        "`${v.id}: ${v.nodes.map((n) => n.target).join(' ; ')}`))"
+    )
+    assert found == []

@@ -1,0 +1,111 @@
+import pytest
+import yaml
+
+from ddranking.data.catalog import DATASETS
+from ddranking.errors import BadProtocol, UnknownName
+from ddranking.protocol.recipe import find_recipe
+from ddranking.protocol.track import Track, find_track, override_track, resolve, tracks
+
+SHIPPED = list(tracks().values())
+each_track = pytest.mark.parametrize("track", SHIPPED, ids=lambda track: track.id)
+
+
+@each_track
+def test_a_shipped_track_is_whole_and_round_trips(track) -> None:
+    assert track.title
+    assert "{" not in track.name + track.title
+    assert f"ipc{track.ipc}-" in track.name
+    assert Track.model_validate_json(track.model_dump_json()) == track
+    assert find_track(track.id) == track
+    assert not track.custom
+
+
+@each_track
+def test_a_shipped_track_follows_the_rules_of_fairness(track) -> None:
+    """Hard labels, several seeds, one dataset of the catalogue, nothing read from the entry."""
+    assert track.seeds >= 5
+    assert track.dataset in DATASETS
+    for rules in (track.hard, track.whole):
+        assert rules.labels.kind == "hard"
+        assert rules.learning_rate != "stored"
+        assert rules.augmentation == ()
+
+
+@pytest.mark.parametrize("ipc", [1, 10, 50])
+@pytest.mark.parametrize("dataset", ["cifar10", "cifar100"])
+def test_the_tracks_of_the_first_release_are_there(dataset, ipc) -> None:
+    track = find_track(f"{dataset}-ipc{ipc}-convnet3")
+    assert (track.dataset, track.ipc, track.student) == (dataset, ipc, "convnet3")
+    assert track.hard == find_recipe("hard@1").resolve(dataset, ipc).training
+    assert track.whole == find_recipe("whole@1").resolve(dataset, ipc).training
+
+
+def test_the_hash_is_of_the_rules_and_nothing_else() -> None:
+    track = find_track("cifar10-ipc1-convnet3")
+    same = track.model_copy(update={"title": "x", "real_hard": "train"})
+    assert same.hash == track.hash
+    changes = {
+        "name": "other",
+        "version": 2,
+        "dataset": "cifar100",
+        "ipc": 10,
+        "student": "mlp",
+        "seeds": 6,
+        "validation_size": 1000,
+        "hard": track.whole,
+        "whole": track.hard,
+    }
+    hashes = {track.model_copy(update={key: value}).hash for key, value in changes.items()}
+    assert track.hash not in hashes
+    assert len(hashes) == len(changes)
+    assert set(Track.model_fields) == {*changes, "title", "real_hard"}
+
+
+@pytest.mark.parametrize("ipc", [[], [0], "one", [1, 2], None])
+def test_a_users_track_holds_one_ipc(tmp_path, ipc) -> None:
+    values = {"name": "t", "dataset": "digits", "student": "mlp", "hard": "dc", "whole": "dc"}
+    path = tmp_path / "t.yaml"
+    path.write_text(yaml.safe_dump(values | {"ipc": ipc}))
+    with pytest.raises(BadProtocol):
+        find_track(str(path))
+    path.write_text(yaml.safe_dump(values | {"ipc": 3}))
+    track = find_track(str(path), ["seeds=2"])
+    assert (track.ipc, track.seeds, track.custom) == (3, 2, True)
+
+
+def test_a_family_names_its_members() -> None:
+    values = {"name": "t-ipc{ipc}", "dataset": "digits", "student": "mlp", "ipc": [1, 2]}
+    family = resolve(values | {"hard": "dc", "whole": "dc"}, "track t")
+    assert [(track.name, track.ipc) for track in family] == [("t-ipc1", 1), ("t-ipc2", 2)]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "seeds=1",
+        "seeds=101",
+        "seeds=five",
+        "ipc=0",
+        "validation_size=0",
+        "hard.epochs=0",
+        "hard.augmentation=[{kind: none}]",
+        "real_hard=guess",
+        "bogus=1",
+        "hard",
+    ],
+)
+def test_a_bad_override_is_one_line(change) -> None:
+    with pytest.raises(BadProtocol) as caught:
+        find_track("cifar10-ipc1-convnet3", [change])
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_an_override_makes_a_custom_track() -> None:
+    track = find_track("cifar10-ipc1-convnet3", ["hard.epochs=3", "seeds=2"])
+    assert (track.hard.epochs, track.seeds, track.custom) == (3, 2, True)
+    assert override_track(track, ["hard.epochs=1000", "seeds=5"]).custom is False
+
+
+def test_an_unknown_track_offers_the_closest() -> None:
+    with pytest.raises(UnknownName, match="Did you mean 'cifar10-ipc1-convnet3'"):
+        find_track("cifar10-ipc1-convnet")

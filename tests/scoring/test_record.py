@@ -1,0 +1,386 @@
+import copy
+import errno
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ddranking.errors import BadFile, BadInput, BadProtocol, StoreUnusable
+from ddranking.scoring import metrics
+from ddranking.scoring.record import Record, load_record, parse_record
+from ddranking.scoring.statistics import estimate
+
+OLD_RECORDS = sorted((Path(__file__).parent / "records").glob("*.json"))
+
+
+@pytest.fixture(scope="module")
+def record(make_record) -> Record:
+    return make_record()
+
+
+@pytest.fixture(scope="module")
+def values(record) -> dict:
+    return json.loads(record.to_json())
+
+
+def changed(values: dict, path: str, value) -> dict:
+    """A copy of ``values`` with one dotted path set (``observations.3.seconds``)."""
+    result = copy.deepcopy(values)
+    *outer, last = (int(step) if step.isdigit() else step for step in path.split("."))
+    target = result
+    for step in outer:
+        target = target[step]
+    target[last] = value
+    return result
+
+
+# --- Round trip -----------------------------------------------------------------------------------
+
+
+def test_a_saved_record_loads_and_is_written_with_the_same_bytes(record, tmp_path) -> None:
+    path = record.save(tmp_path / "new" / "folder" / "record.json")
+    again = load_record(path)
+    assert again == record
+    assert again.save(tmp_path / "again.json").read_bytes() == path.read_bytes()
+    assert not list(tmp_path.rglob("*.partial"))
+
+
+@pytest.mark.parametrize("path", OLD_RECORDS, ids=lambda path: path.stem)
+def test_records_of_earlier_versions_load_and_keep_their_bytes(path) -> None:
+    seen = load_record(path)
+    assert seen.to_json() == path.read_text()
+    finals = [each.outcome.test_accuracy for each in seen.observations]
+    assert sum(each is not None for each in finals) == len(seen.accuracy) * seen.track.seeds
+
+
+def test_there_is_a_record_of_an_earlier_version() -> None:
+    assert OLD_RECORDS
+
+
+def test_numbers_are_numbers_and_accuracies_fractions(values) -> None:
+    """DESIGN, section 4: no percent and no number as text anywhere in a record."""
+
+    def walk(value, where):
+        if isinstance(value, dict):
+            for key, inner in value.items():
+                walk(inner, f"{where}.{key}")
+        elif isinstance(value, list):
+            for inner in value:
+                walk(inner, where)
+        elif "accurac" in where:
+            assert value is None or (isinstance(value, float | int) and -1 <= value <= 5), where
+        elif isinstance(value, str):
+            assert not value.replace(".", "").isdigit() or where.endswith("python"), where
+
+    walk(values, "record")
+
+
+# --- The score ------------------------------------------------------------------------------------
+
+
+def test_estimates_follow_from_the_accuracies_seed_by_seed(record) -> None:
+    syn_hard, syn_any = (0.28, 0.29, 0.27, 0.28, 0.30), (0.28, 0.29, 0.28, 0.27, 0.29)
+    rdm_any = (0.15, 0.16, 0.14, 0.15, 0.15)
+    lost = [0.848 - each for each in syn_hard]
+    gained = [a - b for a, b in zip(syn_any, rdm_any, strict=True)]
+    assert record.accuracy["syn_hard"].values == syn_hard
+    assert record.hlr.values == pytest.approx(lost)
+    assert record.ior.values == pytest.approx(gained)
+    for w in (0, 0.3, 0.5, 1):
+        wanted = estimate([w * i - (1 - w) * h for h, i in zip(lost, gained, strict=True)])
+        seen = record.alpha(w)
+        assert (seen.mean, seen.low, seen.high) == pytest.approx(
+            (wanted.mean, wanted.low, wanted.high)
+        )
+        score = record.ddrs(w)
+        assert score.mean == metrics.ddrs(seen.mean)
+        assert 0 <= score.low <= score.mean <= score.high <= 1
+    assert record.alpha() == record.scores.alpha
+    assert record.ddrs() == record.scores.ddrs
+
+
+def test_the_interval_of_a_score_stays_in_range(make_record) -> None:
+    wild = make_record(syn_any=(0.0, 1.0, 0.0, 1.0, 0.5), rdm_any=(1.0, 0.0, 1.0, 0.0, 0.5))
+    score = wild.ddrs(1.0)
+    assert (score.low, score.high) == (0.0, 1.0)
+
+
+@pytest.mark.parametrize("w", [-0.1, 1.1, 50, float("nan")])
+def test_a_weight_is_a_fraction(record, w) -> None:
+    with pytest.raises(BadInput, match="w: expected a fraction"):
+        record.alpha(w)
+
+
+# --- Tampering ------------------------------------------------------------------------------------
+
+
+def numbers(value, where: str = "") -> list[str]:
+    """Dotted paths of all numbers in a parsed record's part."""
+    if isinstance(value, dict):
+        return [path for key, inner in value.items() for path in numbers(inner, f"{where}.{key}")]
+    if isinstance(value, list):
+        return [path for i, inner in enumerate(value) for path in numbers(inner, f"{where}.{i}")]
+    return [where.removeprefix(".")] if isinstance(value, float | int) else []
+
+
+def test_every_derived_number_is_recomputed(values) -> None:
+    derived = [
+        f"{part}.{path}" for part in ("scores", "selection") for path in numbers(values[part])
+    ]
+    assert len(derived) > 60
+    for path in derived[:: len(derived) // 40]:
+        old = values
+        for step in path.split("."):
+            old = old[int(step) if step.isdigit() else step]
+        new = old + 1 if path.endswith(".n") else old + 1e-6
+        with pytest.raises(BadProtocol) as caught:
+            parse_record(changed(values, path, new))
+        assert path in str(caught.value), str(caught.value)
+        assert "recomputed" in str(caught.value)
+
+
+def test_an_accuracy_that_was_changed_does_not_fit_the_score(values) -> None:
+    for i in (0, 10, 25, 28, 35, len(values["observations"]) - 1):
+        outcome = values["observations"][i]["outcome"]
+        read = next(field for field in outcome if field.endswith("accuracy") and outcome[field])
+        tampered = changed(values, f"observations.{i}.outcome.{read}", outcome[read] + 0.001)
+        with pytest.raises(BadProtocol, match=r"(scores|selection)\.\S+ is "):
+            parse_record(tampered)
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("observations.0.trial.seed", 99),
+        ("observations.0.trial.student", "resnet18"),
+        ("observations.0.trial.dataset", "sha256:" + "2" * 64),
+        ("observations.0.trial.implementation", 2),
+        ("observations.0.trial.training.epochs", 5000),
+        ("entry.digest", "sha256:" + "2" * 64),
+        ("entry.space", {"kind": "pixel"}),
+        ("dataset.digest", "sha256:" + "2" * 64),
+        ("track.student", "resnet18"),
+        ("track.hard.epochs", 5000),
+        ("recipe.training.epochs", 5000),
+        ("track.seeds", 4),
+        ("track.seeds", 6),
+        ("implementation", 2),
+    ],
+)
+def test_observations_of_other_rules_or_data_are_refused(values, path, value) -> None:
+    with pytest.raises(BadProtocol, match=r"record, (arm \w+|observations): expected"):
+        parse_record(changed(values, path, value))
+
+
+def test_a_missing_double_or_foreign_observation_is_refused(values, make_record) -> None:
+    seen = values["observations"]
+    for index in range(0, len(seen), 7):
+        rest = seen[:index] + seen[index + 1 :]
+        with pytest.raises(BadProtocol, match=r"arm (syn_hard|syn_any|rdm_any): expected"):
+            parse_record(changed(values, "observations", rest))
+    with pytest.raises(BadProtocol, match="each trial once"):
+        parse_record(changed(values, "observations", [*seen, seen[0]]))
+    foreign = json.loads(make_record("Other").to_json())["observations"][0]
+    with pytest.raises(BadProtocol, match="only trials of the track and recipe, got 1 others"):
+        parse_record(changed(values, "observations", [*seen, foreign]))
+    with pytest.raises(BadProtocol, match="5 seeds of every arm"):
+        parse_record(changed(values, "observations", []))
+
+
+def test_the_order_of_observations_means_nothing(values, record) -> None:
+    assert parse_record(changed(values, "observations", values["observations"][::-1])).scores == (
+        record.scores
+    )
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"kind": "measured"},
+        {"kind": "measured", "accuracies": [0.848] * 5},
+        {"accuracies": [0.848, 0.848]},
+        {"accuracies": [84.8]},
+        {"accuracies": []},
+        {"accuracies": [0.9]},
+    ],
+)
+def test_a_whole_set_accuracy_is_measured_or_reported_and_nothing_between(values, changes) -> None:
+    with pytest.raises(BadProtocol):
+        parse_record(changed(values, "real_hard", {**values["real_hard"], **changes}))
+
+
+def test_measured_whole_set_accuracies_are_those_of_the_observations() -> None:
+    values = json.loads(OLD_RECORDS[0].read_text())
+    assert values["real_hard"]["kind"] == "measured"
+    for changes in ({"kind": "reported"}, {"accuracies": [0.9, 0.9]}):
+        with pytest.raises(BadProtocol, match="real_hard: expected"):
+            parse_record(changed(values, "real_hard", {**values["real_hard"], **changes}))
+
+
+# --- Malformed files ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("schema", "ddranking.record/2"),
+        ("bogus", 1),
+        ("entry.bogus", 1),
+        ("observations.0.outcome.bogus", 1),
+        ("track.hard.schedule", {"kind": "step", "milestones": [0.5], "factor": 2}),
+        ("scores.hlr.mean", "0.5"),
+        ("track.seeds", "5"),
+        ("track.seeds", True),
+        ("observations.0.seconds", -1),
+        ("observations.0.seconds", 10**400),
+        ("track.hard.learning_rate", 1e300),
+        ("entry.method", ""),
+        ("entry.method", "x" * 201),
+        ("entry.paper", "javascript:alert(1)"),
+        ("entry.paper", "http://example.org"),
+        ("entry.code", 'https://x"><script>'),
+        ("entry.digest", "sha256:xyz"),
+        ("trust", "trusted"),
+        ("picture", "<svg>"),
+        ("picture", "A" * 400_001),
+        ("invalidated", {"reason": "x", "date": "yesterday", "by": "me"}),
+        ("notes", ["x" * 2001]),
+        ("observations", None),
+        ("observations", [[]]),
+        ("observations.0.trial", []),
+        ("track", "cifar10-ipc1-convnet3"),
+    ],
+)
+def test_a_field_that_does_not_validate_is_named(values, path, value) -> None:
+    with pytest.raises(BadProtocol) as caught:
+        parse_record(changed(values, path, value), "record mine.json")
+    line = str(caught.value)
+    assert path in line
+    assert line.startswith("record mine.json, field ")
+    assert len(line) < 400
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "null",
+        "[]",
+        "1",
+        '"x"',
+        "{}",
+        "[" * 100_000,
+        '{"a":' * 100_000,
+        '{"schema": NaN}',
+        '{"schema": ' + "9" * 5000 + "}",
+        "\ud800".encode("utf-8", "surrogatepass"),
+        b"\xff\xfe{}",
+        b"\x00",
+    ],
+    ids=lambda text: repr(text[:12]),
+)
+def test_a_file_that_is_no_record_is_one_line(tmp_path, text) -> None:
+    path = tmp_path / "record.json"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(BadInput) as caught:
+        load_record(path)
+    assert str(path) in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+    assert len(str(caught.value)) < 500 + len(str(path))
+
+
+def test_missing_files_folders_and_huge_files(tmp_path) -> None:
+    with pytest.raises(BadFile, match="No such file"):
+        load_record(tmp_path / "none.json")
+    with pytest.raises(BadFile, match="readable file"):
+        load_record(tmp_path)
+    huge = tmp_path / "huge.json"
+    with huge.open("wb") as file:
+        file.truncate((32 << 20) + 1)
+    with pytest.raises(BadFile, match="at most 32 MiB"):
+        load_record(huge)
+
+
+@pytest.mark.parametrize(
+    "space", [{"a": float("nan")}, {"a": 10**400}, {"a": "\ud800"}, {"": {"": {"": []}}}]
+)
+def test_odd_values_where_anything_may_stand(values, space) -> None:
+    with pytest.raises(BadInput):
+        parse_record(changed(values, "entry.space", space))
+
+
+def test_deep_nesting_is_refused_at_any_depth(values) -> None:
+    deep = {}
+    for depth in range(1500):
+        deep = {"a": deep}
+        if depth in (50, 190, 210, 300, 900, 1499):
+            with pytest.raises(BadInput):
+                parse_record({**values, "entry": {**values["entry"], "space": deep}})
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+@given(ANYTHING)
+def test_any_value_is_bad_input(value) -> None:
+    with pytest.raises(BadInput):
+        parse_record(value)
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow], max_examples=80, deadline=None)
+@given(st.data())
+def test_a_mutated_record_is_refused_or_says_the_same(values, record, data) -> None:
+    """One value anywhere replaced by anything: bad input, or a record with the same score."""
+    result = copy.deepcopy(values)
+    target = result
+    for _ in range(data.draw(st.integers(0, 6))):
+        inner = target.values() if isinstance(target, dict) else target
+        inner = [each for each in inner if isinstance(each, dict | list) and each]
+        if not inner:
+            break
+        target = data.draw(st.sampled_from(inner))
+    keys = list(target) if isinstance(target, dict) else range(len(target))
+    target[data.draw(st.sampled_from(list(keys)))] = data.draw(ANYTHING)
+    try:
+        seen = parse_record(result)
+    except BadInput as error:
+        assert len(str(error).splitlines()) == 1
+    else:
+        assert seen.scores == record.scores
+        assert Record.model_validate_json(seen.to_json()) == seen
+
+
+# --- Writing --------------------------------------------------------------------------------------
+
+
+def test_a_full_disk_leaves_the_old_record(record, tmp_path, monkeypatch) -> None:
+    path = tmp_path / "record.json"
+    path.write_text("old")
+
+    def full(self, *_, **__):
+        self.touch()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(StoreUnusable, match="No space left on device"):
+        record.save(path)
+    monkeypatch.undo()
+    assert [each.name for each in tmp_path.iterdir()] == ["record.json"]
+    assert path.read_text() == "old"
+
+
+def test_a_place_that_is_none_is_bad_input(record, tmp_path) -> None:
+    (tmp_path / "file").write_text("")
+    for path in (tmp_path / "file" / "record.json", tmp_path):
+        with pytest.raises(StoreUnusable, match="a place to write to"):
+            record.save(path)
+    assert [each.name for each in tmp_path.iterdir()] == ["file"]

@@ -1,0 +1,210 @@
+"""The training loop against an independent plain one, and its promises."""
+
+from __future__ import annotations
+
+import math
+from typing import get_args
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from ddranking import seeds
+from ddranking.models import table
+from ddranking.protocol import rules
+from ddranking.protocol.trial import Trial
+from ddranking.training import losses, optim, targets
+from ddranking.training.fit import Job, LabelledImages, accuracy, exact_float32, fit
+
+CPU = torch.device("cpu")
+CONVNET = "convnet1-w8"
+
+
+def data(count: int, classes: int = 3, seed: int = 0, size: int = 8) -> LabelledImages:
+    """Images whose class shows as a brighter stripe, under noise."""
+    chance = torch.Generator().manual_seed(seed)
+    labels = torch.arange(count) % classes
+    images = torch.randn(count, 1, size, size, generator=chance)
+    for index, label in enumerate(labels):
+        images[index, :, int(label)] += 2.0
+    return LabelledImages(images, labels)
+
+
+def trial(**changes) -> Trial:
+    training = {"epochs": 4, "batch_size": 4, "learning_rate": 0.05} | changes
+    values = {
+        "arm": "syn_any",
+        "training_set": {"kind": "distilled", "digest": "sha256:" + "0" * 64},
+        "space": {"kind": "pixel"},
+        "student": training.pop("student", CONVNET),
+        "seed": training.pop("seed", 0),
+        "dataset": "sha256:" + "1" * 64,
+        "validation_size": 1,
+        "evaluate": "test",
+    }
+    return Trial.model_validate({**values, "training": training})
+
+
+def job(**changes) -> Job:
+    return Job(trial(**changes), data(10), data(30, seed=1), num_classes=3)
+
+
+def plain_loop(work: Job) -> tuple[list[float], dict[str, torch.Tensor]]:
+    """SGD with momentum and weight decay written out by hand; returns epoch losses and weights."""
+    spec, settings = work.trial, work.trial.training
+    assert isinstance(settings.optimizer, rules.Sgd)
+    network = table.build(spec.student, (1, 8, 8), 3, seed=spec.seed)
+    order = torch.Generator().manual_seed(seeds.derive(spec.seed, "order"))
+    velocity = {name: torch.zeros_like(p) for name, p in network.named_parameters()}
+    images, labels = work.training.images, work.training.labels
+    history = []
+    for epoch in range(settings.epochs):
+        rate = spec.rate * (0.1 if epoch / settings.epochs >= 0.5 else 1.0)
+        total = 0.0
+        for batch in torch.randperm(len(images), generator=order).split(settings.batch_size):
+            logits = network(images[batch])
+            value = -logits.log_softmax(1)[torch.arange(len(batch)), labels[batch]].mean()
+            grads = torch.autograd.grad(value, list(network.parameters()))
+            with torch.no_grad():
+                for (name, p), g in zip(network.named_parameters(), grads, strict=True):
+                    g = g + settings.optimizer.weight_decay * p
+                    velocity[name] = settings.optimizer.momentum * velocity[name] + g
+                    p -= rate * velocity[name]
+            total += float(value.detach()) * len(batch)
+        history.append(total / len(images))
+    return history, dict(network.state_dict())
+
+
+def test_training_equals_a_plain_loop() -> None:
+    work = job(schedule={"kind": "step", "milestones": [0.5], "factor": 0.1})
+    history, weights = plain_loop(work)
+    [result] = fit([work], CPU)
+    assert result.train_loss == pytest.approx(history[-1], abs=1e-6)
+    assert history[-1] < history[0]
+    assert result.steps == 4 * 3
+    for name, value in weights.items():
+        torch.testing.assert_close(result.weights[name], value, atol=1e-6, rtol=1e-5)
+
+
+def test_a_result_does_not_depend_on_its_neighbours_or_their_order() -> None:
+    jobs = [job(seed=seed, augmentation=[{"kind": "dsa"}]) for seed in range(3)]
+    together, backwards = fit(jobs, CPU), fit(jobs[::-1], CPU)[::-1]
+    for alone, left, right in zip(
+        (fit([j], CPU)[0] for j in jobs), together, backwards, strict=True
+    ):
+        for other in (left, right):
+            assert other.accuracy == alone.accuracy
+            assert other.train_loss == alone.train_loss
+            assert all(torch.equal(other.weights[n], w) for n, w in alone.weights.items())
+
+
+def test_seeds_differ() -> None:
+    first, second = fit([job(seed=0), job(seed=1)], CPU)
+    assert first.train_loss != second.train_loss
+
+
+@pytest.mark.parametrize("student", ["mlp", "convnet1-w8-bn"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
+def test_every_optimiser_learns(optimizer: str, student: str) -> None:
+    rate = 0.05 if optimizer == "sgd" else 0.005
+    work = job(optimizer={"kind": optimizer}, epochs=30, learning_rate=rate, student=student)
+    [result] = fit([work], CPU)
+    assert result.accuracy > 0.8
+
+
+def test_weights_that_are_given_are_only_evaluated() -> None:
+    work = job(epochs=10)
+    [trained] = fit([work], CPU)
+    again = Job(work.trial, work.training, work.evaluation, 3, weights=trained.weights)
+    [read] = fit([again], CPU)
+    assert (read.accuracy, read.steps) == (trained.accuracy, 0)
+
+
+def test_a_training_that_diverges_has_no_loss_but_an_accuracy() -> None:
+    [result] = fit([job(learning_rate=1000.0, epochs=20, student="mlp")], CPU)
+    assert result.train_loss is None
+    assert 0 <= result.accuracy <= 1
+
+
+def test_no_global_state_is_touched() -> None:
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    fit([job(augmentation=[{"kind": "dsa"}])], CPU)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_progress_tells_every_epoch_once() -> None:
+    told: list[tuple[int, float]] = []
+    fit([job(), job(seed=1)], CPU, lambda index, share: told.append((index, share)))
+    assert told == [(i, share) for i in (0, 1) for share in (0.25, 0.5, 0.75, 1.0)]
+
+
+def test_accuracy_counts_every_image_once_whatever_the_batch() -> None:
+    class FirstPixel(torch.nn.Module):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return F.one_hot(images[:, 0, 0, 0].long(), 3).float()
+
+    images = torch.zeros(123, 1, 8, 8)
+    images[:, 0, 0, 0] = torch.arange(123) % 3
+    labels = torch.arange(123) % 3
+    labels[:23] = (labels[:23] + 1) % 3
+    assert accuracy(FirstPixel(), LabelledImages(images, labels), CPU) == 100 / 123
+
+
+def test_tensor_float_is_off_inside_and_as_before_outside() -> None:
+    before = torch.get_float32_matmul_precision()
+    with exact_float32():
+        assert torch.get_float32_matmul_precision() == "highest"
+        assert not torch.backends.cudnn.allow_tf32
+    assert torch.get_float32_matmul_precision() == before
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_cross_entropy_equals_its_formula(smoothing: float) -> None:
+    logits = torch.randn(5, 4, dtype=torch.float64, requires_grad=True)
+    labels = torch.tensor([0, 3, 1, 1, 2])
+    spec = rules.CrossEntropy(label_smoothing=smoothing)
+    slow = 0.0
+    for row, label in zip(logits.tolist(), labels.tolist(), strict=True):
+        norm = math.log(sum(math.exp(value) for value in row))
+        for k, value in enumerate(row):
+            q = (1 - smoothing) * (k == label) + smoothing / 4
+            slow -= q * (value - norm) / 5
+    assert float(losses.loss(spec, logits.detach(), labels)) == pytest.approx(slow, abs=1e-12)
+    assert torch.autograd.gradcheck(lambda x: losses.loss(spec, x, labels), (logits,))
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        (rules.Constant(), [1, 1, 1, 1]),
+        (rules.Step(milestones=(0.5,), factor=0.1), [1, 1, 0.1, 0.1]),
+        (rules.Step(milestones=(0.25, 0.75), factor=0.5), [1, 0.5, 0.5, 0.25]),
+        (rules.Cosine(), [1, 0.85355339, 0.5, 0.14644661]),
+        (rules.HalfCosine(), [1, 0.96193977, 0.85355339, 0.69134172]),
+    ],
+)
+def test_schedules(spec: rules.Schedule, expected: list[float]) -> None:
+    factors = [optim.rate_factor(spec, epoch, 4) for epoch in range(4)]
+    assert factors == pytest.approx(expected)
+
+
+def test_the_tables_hold_every_kind_that_a_recipe_may_name() -> None:
+    def kinds(union: object) -> set[str]:
+        members = get_args(get_args(union)[0]) if get_args(union) else (union,)
+        return {member.model_fields["kind"].default for member in members}
+
+    assert set(optim.OPTIMIZERS) == kinds(rules.Optimizer)
+    assert set(optim.SCHEDULES) == kinds(rules.Schedule)
+    assert set(losses.LOSSES) == kinds(rules.Loss)
+    assert set(targets.TARGETS) == kinds(rules.Labels)
+
+
+@pytest.mark.gpu
+def test_a_gpu_gives_the_same_training_within_float32() -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    work = job(augmentation=[{"kind": "dsa"}], epochs=10)
+    [here], [there] = fit([work], CPU), fit([work], torch.device("cuda"))
+    assert here.train_loss is not None
+    assert there.train_loss == pytest.approx(here.train_loss, abs=1e-3)
