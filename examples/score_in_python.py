@@ -16,10 +16,7 @@ def main(out: Path) -> None:
     real = ddranking.dataset("digits")
     records = [
         ddranking.score(
-            make(name, real, ipc=1),
-            track="digits-ipc1-convnet2",
-            recipe="unified-digits",
-            store=out / "store",
+            make(name, real, ipc=1), track="digits-ipc1-convnet2", recipe="unified-digits"
         )
         for name in ("kmeans", "random")
     ]

@@ -9,7 +9,7 @@ import pytest
 
 SOURCE = Path(__file__).resolve().parents[1] / "src" / "ddranking"
 FLOORS = (
-    {"errors", "seeds"},
+    {"errors", "files", "seeds"},
     {"models"},
     {"data", "protocol"},
     {"distilled", "training", "scoring"},
@@ -18,7 +18,17 @@ FLOORS = (
     {"cli"},
     {"__main__"},
 )
-TORCH_FREE = ("errors", "seeds", "protocol", "scoring", "board", "methods", "api", "__init__")
+TORCH_FREE = (
+    "errors",
+    "files",
+    "seeds",
+    "protocol",
+    "scoring",
+    "board",
+    "methods",
+    "api",
+    "__init__",
+)
 ROOMS = {room: level for level, floor in enumerate(FLOORS) for room in floor}
 
 

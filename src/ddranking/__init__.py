@@ -31,7 +31,6 @@ _HOMES = {
     "Rules": "api",
     "Runtime": "api",
     "Track": "protocol.track",
-    "board": "board.site",
     "dataset": "api",
     "load": "api",
     "load_record": "scoring.record",
@@ -39,7 +38,6 @@ _HOMES = {
     "score": "api",
     "study": "api",
 }
-_REAL_NAMES = {"board": "build"}
 
 __all__ = [
     "Dataset",
@@ -62,10 +60,11 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "board":  # a package that can be called
+        return import_module("ddranking.board")
     if name not in _HOMES:
         raise AttributeError(f"module 'ddranking' has no attribute {name!r}")
-    home = import_module(f"ddranking.{_HOMES[name]}")
-    return getattr(home, _REAL_NAMES.get(name, name))
+    return getattr(import_module(f"ddranking.{_HOMES[name]}"), name)
 
 
 def __dir__() -> list[str]:

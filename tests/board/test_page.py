@@ -27,7 +27,11 @@ def settle(page) -> None:
     """Waits until what was done is shown and the address is written."""
     page.evaluate(
         """async () => {
-          while (wanted || addressTimer || chartsTimer) await new Promise(requestAnimationFrame);
+          const late = performance.now() + 20_000;
+          while (wanted || addressTimer || chartsTimer) {
+            if (performance.now() > late) throw new Error("the page does not come to rest");
+            await new Promise((resolve) => setTimeout(resolve, 10));
+          }
         }"""
     )
 

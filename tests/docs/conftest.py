@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 @pytest.fixture(scope="session")
 def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with stand-ins for published files and real datasets; copy it, then work in it."""
-    from walkthrough import build_state
+    from stand_ins import build_state
 
     folder = tmp_path_factory.mktemp("docs") / "state"
     folder.mkdir()

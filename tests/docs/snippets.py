@@ -117,6 +117,6 @@ def prints(shown: tuple[str, ...], printed: str) -> str | None:
 
 def _plain(line: str) -> str:
     line = re.sub(r"\b[0-9a-f]{8,}\b", "0", line)
-    line = re.sub(r"[-+]?\d[\d.,]*(e-?\d+)?", "0", line)
+    line = re.sub(r"(?<!\w)[-+]?\d+([.,]\d+)*(e-?\d+)?", "0", line)
     line = re.sub(r"[━─]+", "━", line)
     return " ".join(line.split())

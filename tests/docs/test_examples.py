@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import runpy
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,11 +11,13 @@ from snippets import ROOT
 from walkthrough import settled
 
 
-def test_score_in_python(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with settled(tmp_path):
+def test_score_in_python(state: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "here"
+    shutil.copytree(state, folder)
+    with settled(folder):
         example = runpy.run_path(str(ROOT / "examples" / "score_in_python.py"))
         example["main"](Path("out"))
     printed = capsys.readouterr().out
     assert "k-means centroids: HLR" in printed
-    assert len(list(tmp_path.glob("out/records/*.json"))) == 2
-    assert (tmp_path / "out" / "site" / "index.html").is_file()
+    assert len(list(folder.glob("out/records/*.json"))) == 2
+    assert (folder / "out" / "site" / "index.html").is_file()

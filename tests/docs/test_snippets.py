@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import os
 import shutil
 import subprocess
@@ -11,12 +12,15 @@ import sys
 from pathlib import Path
 
 import pytest
+from changed_package import apply_diff, patch_package
 from cyclopts.exceptions import CycloptsError
 from snippets import ELSEWHERE, LANGUAGES, PAGES, ROOT, Snippet, commands, prints, snippets
-from walkthrough import apply_diff, patch_package, walk
+from walkthrough import walk
 
 ALL = [snippet for page in PAGES for snippet in snippets(page)]
-CHANGING = sorted({snippet.page for snippet in ALL if snippet.language == "diff"})
+CHANGING = sorted(
+    {each.page for each in ALL if each.language == "diff" or each.said.startswith("src/")}
+)
 """Pages that change the package; they are walked through in a changed copy of it."""
 
 
@@ -30,8 +34,6 @@ def test_page_runs(page: str, state: Path, tmp_path: Path) -> None:
 @pytest.fixture(scope="session")
 def faults(state: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str | None]:
     """What went wrong on each changing page, walked through with all their changes at once."""
-    import json
-
     folder = tmp_path_factory.mktemp("changed")
     patch_package(ROOT / "src" / "ddranking", folder / "site" / "ddranking", CHANGING)
     shutil.copytree(state, folder / "state")

@@ -1,104 +1,33 @@
 """Runs the code blocks of a page, in order, as a reader would, in a folder with small data.
 
-The commands are the page's own; ``SMALL`` is appended to those that train, so that a page may show
-what a person really types. As a script (``python walkthrough.py STATE PAGE...``) it walks through
+The commands are the page's own. What makes them quick is the world they run in: there, every track
+and recipe, released or in a file, trains for one epoch (``small``), so that a page may show what a
+person really types. As a script (``python walkthrough.py STATE PAGE...``) it walks through
 pages in a process of its own and prints what went wrong as JSON.
 """
 
 from __future__ import annotations
 
 import contextlib
-import glob
+import copy
 import importlib
 import io
 import json
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import yaml
 from snippets import ELSEWHERE, Command, Snippet, commands, prints, snippets
 
-CHANGES = (
-    "track.seeds=2",
-    "track.validation_size=20",
-    "track.hard.epochs=1",
-    "track.whole.epochs=1",
-    "epochs=1",
-)
-SMALL = {
-    "plan": [word for change in CHANGES for word in ("--set", change)],
-    "score": [word for change in CHANGES for word in ("--set", change)] + ["--workers", "1"],
-}
-"""Appended to the commands that train, and to ``ddranking.score`` in Python."""
+SEEDS, VALIDATION, RATES = 2, 20, 3
+"""What tracks and recipes are cut down to, besides a single epoch."""
 
-ANSWERS = {"compare": (0, 1)}
+ANSWERS = {"compare": (0, 1), "board check": (0, 1)}
 """Exit codes of commands whose answer may be no; 0 for all others."""
-
-
-# What stands in for real data: the right shapes, names and formats with next to nothing inside.
-
-
-def build_state(folder: Path) -> None:
-    """Fills ``folder`` with the files that the pages speak of."""
-    import torch
-
-    chance = np.random.default_rng(0)
-    _parquet(folder / "cifar10", 10, (32, 32, 3), chance)
-    _parquet(folder / "kmnist", 10, (28, 28), chance)
-    _class_folders(folder / "flowers", ("daisy", "rose", "tulip"), chance)
-
-    def labelled() -> list[Any]:
-        images = torch.from_numpy(chance.normal(0, 1.5, (10, 3, 32, 32)).astype(np.float32))
-        return [images, torch.arange(10)]
-
-    experiments = {"data": [labelled(), labelled()], "accs_all_exps": {"ConvNet": [0.28]}}
-    torch.save(experiments, folder / "res_DC_CIFAR10_ConvNet_1ipc.pt")
-    images, labels = labelled()
-    mtt = folder / "mtt_cifar10_ipc1"
-    mtt.mkdir()
-    torch.save(images, mtt / "images_best.pt")
-    torch.save(labels, mtt / "labels_best.pt")
-    with settled(folder):
-        for page in ("data prepare cifar10 --root cifar10",):
-            _main(page.split())
-
-
-def _parquet(folder: Path, classes: int, shape: tuple[int, ...], chance: Any) -> None:
-    """Train and test in the Hub's layout: an image column of encoded bytes, and a label."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    folder.mkdir()
-    for half, each in (("train", 14), ("test", 3)):
-        labels = np.repeat(np.arange(classes), each)
-        images = [{"bytes": _png(shape, label, chance), "path": None} for label in labels]
-        pq.write_table(pa.table({"image": images, "label": labels}), folder / f"{half}.parquet")
-
-
-def _class_folders(folder: Path, names: tuple[str, ...], chance: Any) -> None:
-    for half, each in (("train", 20), ("test", 6)):
-        for label, name in enumerate(names):
-            (folder / half / name).mkdir(parents=True)
-            for index in range(each):
-                image = _png((20, 16, 3), label, chance)
-                (folder / half / name / f"{index}.png").write_bytes(image)
-
-
-def _png(shape: tuple[int, ...], label: int, chance: Any) -> bytes:
-    from PIL import Image
-
-    pixels = chance.integers(0, 120, shape) + 12 * label
-    stream = io.BytesIO()
-    Image.fromarray(pixels.astype(np.uint8)).save(stream, "PNG")
-    return stream.getvalue()
-
-
-# Walking through.
 
 
 def walk(page: str, folder: Path) -> None:
@@ -118,8 +47,12 @@ def walk(page: str, folder: Path) -> None:
 
 @contextlib.contextmanager
 def settled(folder: Path) -> Iterator[None]:
-    """In ``folder``, with cache and store there, nothing of the person's own, and small scores."""
-    import ddranking
+    """In ``folder``, with cache and store there, nothing of the person's own, and small rules.
+
+    The machine has one core there: a single worker is this process, which starts at once.
+    """
+    from ddranking.protocol import shelf
+    from ddranking.running import local
 
     before, here, paths = dict(os.environ), Path.cwd(), list(sys.path)
     os.environ |= {
@@ -129,24 +62,41 @@ def settled(folder: Path) -> Iterator[None]:
     }
     os.environ.pop("DDRANKING_REFERENCES", None)
     os.chdir(folder)
-    score = ddranking.score
-    ddranking.score = _smaller(score)  # type: ignore[assignment]
+    shipped, read_yaml, cores = shelf.shipped, shelf.read_yaml, local.cores
+    local.cores = lambda: 1
+    shelf.shipped = lambda kind: {name: small(file) for name, file in shipped(kind).items()}
+    shelf.read_yaml = lambda path, what: small(read_yaml(path, what))
+    _forget_rules()
     try:
         yield
     finally:
-        ddranking.score = score  # type: ignore[assignment]
+        shelf.shipped, shelf.read_yaml, local.cores = shipped, read_yaml, cores
+        _forget_rules()
         os.chdir(here)
         os.environ.clear()
         os.environ.update(before)
         sys.path[:] = paths
 
 
-def _smaller(score: Any) -> Any:
-    def small_score(distilled: Any, **given: Any) -> Any:
-        given["changes"] = (*given.get("changes", ()), *CHANGES)
-        return score(distilled, **{**given, "workers": 1})
+def _forget_rules() -> None:
+    from ddranking.protocol import recipe, track
 
-    return small_score
+    recipe.recipe_files.cache_clear()
+    track.tracks.cache_clear()
+
+
+def small(rules: dict[str, Any]) -> dict[str, Any]:
+    """A recipe or track file with one epoch, few rates and seeds, and a small validation split."""
+    result = copy.deepcopy(rules)
+    if "student" in result:
+        result |= {"seeds": SEEDS, "validation_size": VALIDATION}
+    variants = [variant["training"] for variant in result.get("variants", ())]
+    for training in (result.get("training"), result.get("hard"), result.get("whole"), *variants):
+        if isinstance(training, dict):
+            training["epochs"] = 1
+            if isinstance(training.get("learning_rate"), list):
+                training["learning_rate"] = training["learning_rate"][:RATES]
+    return result
 
 
 def _write(snippet: Snippet) -> None:
@@ -167,7 +117,8 @@ def _console(snippet: Snippet, space: dict[str, Any]) -> None:
         assert command.words[0] == "ddranking", f"{command.where}: unknown program"
         code, printed = _run(command)
         wanted = (2,) if any(line.startswith("ddranking: ") for line in command.shown) else (0,)
-        allowed = ANSWERS.get(command.words[1], wanted)
+        name = next((n for n in ANSWERS if " ".join(command.words[1:]).startswith(n)), "")
+        allowed = ANSWERS.get(name, wanted)
         assert code in allowed, f"{command.where}: exit code {code}\n{printed}"
         missing = None
         if snippet.treatment != "output not compared":
@@ -176,20 +127,25 @@ def _console(snippet: Snippet, space: dict[str, Any]) -> None:
 
 
 def _run(command: Command) -> tuple[int, str]:
-    words = [name for word in command.words[1:] for name in sorted(glob.glob(word)) or [word]]
+    words = [name for word in command.words[1:] for name in _expanded(word)]
     for name, value in command.environment.items():
         os.environ[name] = value
         if name == "PYTHONPATH":
             sys.path.insert(0, str(Path(value).resolve()))
-    return _main([*words, *SMALL.get(words[0], [])])
+    return run(words)
 
 
-def _main(words: list[str]) -> tuple[int, str]:
+def _expanded(word: str) -> list[str]:
+    """File names as the shell would expand them; the word itself where nothing matches."""
+    return sorted(map(str, Path().glob(word))) if "*" in word else [word]
+
+
+def run(words: Sequence[str]) -> tuple[int, str]:
     from ddranking.cli import main
 
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
-        code = main(words)
+        code = main(list(words))
     return code, printed.getvalue()
 
 
@@ -222,48 +178,6 @@ RUNNERS = {
     "text": _nothing,
     "bibtex": _nothing,
 }
-
-
-# Changes to the package that a page proposes.
-
-
-def patch_package(source: Path, target: Path, pages: list[str]) -> None:
-    """A copy of the package in ``target`` with every diff and package file of ``pages`` in it."""
-    shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
-    for page in pages:
-        for snippet in snippets(page):
-            if snippet.language == "diff":
-                apply_diff(snippet, target)
-            elif snippet.treatment == "file" and snippet.said.startswith("src/ddranking/"):
-                place = target / Path(snippet.said).relative_to("src/ddranking")
-                assert not place.exists(), f"{snippet.where}: {snippet.said} is there already"
-                place.write_text(snippet.text, encoding="utf-8")
-
-
-def apply_diff(snippet: Snippet, package: Path) -> None:
-    """Applies hunks by their text: what they remove and keep must stand once in the file."""
-    file, hunks = None, []
-    for line in snippet.text.splitlines():
-        if line.startswith("--- "):
-            continue
-        if line.startswith("+++ "):
-            file = package / Path(line[4:].removeprefix("b/")).relative_to("src/ddranking")
-        elif line.startswith("@@"):
-            hunks.append((file, [], []))
-        else:
-            _, old, new = hunks[-1]
-            if line[:1] in ("-", " ", ""):
-                old.append(line[1:])
-            if line[:1] in ("+", " ", ""):
-                new.append(line[1:])
-    assert hunks, f"{snippet.where}: no hunk"
-    for place, old, new in hunks:
-        assert place is not None and place.is_file(), f"{snippet.where}: no such file: {place}"
-        text, before = place.read_text(encoding="utf-8"), "\n".join(old) + "\n"
-        assert text.count(before) == 1, (
-            f"{snippet.where}: these lines do not stand once in {place.name}:\n{before}"
-        )
-        place.write_text(text.replace(before, "\n".join(new) + "\n"), encoding="utf-8")
 
 
 def main() -> None:

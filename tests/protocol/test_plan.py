@@ -1,3 +1,4 @@
+from dataclasses import replace
 from statistics import fmean
 
 import pytest
@@ -104,6 +105,20 @@ def test_a_stored_rate_that_is_missing_is_bad_input() -> None:
     with pytest.raises(BadProtocol, match=r"carries its learning rate.*--learning-rate"):
         plan("mtt", entry=Entry(ENTRY.digest, PIXEL))
     assert plan("mtt", entry=Entry(ENTRY.digest, PIXEL), arms=("syn_hard",)).total == 12
+
+
+def test_stored_labels_that_are_missing_or_of_the_wrong_kind_are_bad_input() -> None:
+    bare = replace(ENTRY, soft_label_kind=None)
+    with pytest.raises(BadProtocol, match=r"carries soft labels.*--soft-label-kind"):
+        plan("datm", entry=bare)
+    assert plan("datm", entry=bare, arms=("syn_hard", "real_hard")).total == 3 * 3 + 3 + 3
+    logits, odds = (replace(ENTRY, soft_label_kind=k) for k in ("logits", "probabilities"))
+    assert plan("datm", entry=logits).arm("syn_any").rates == (0.02,)
+    assert plan("datm", entry=odds).arm("syn_any").training.labels.kind == "stored"
+    squared = ["loss={kind: mse_gt}"]
+    assert plan("datm", squared, logits).arm("syn_any").training.loss.kind == "mse_gt"
+    with pytest.raises(BadProtocol, match=r"logits.*got probabilities"):
+        plan("datm", squared, odds)
 
 
 def test_only_the_arms_asked_for_are_planned() -> None:

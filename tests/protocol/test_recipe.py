@@ -26,6 +26,10 @@ def test_a_shipped_recipe_says_where_it_comes_from(file) -> None:
 def test_a_shipped_recipe_resolves_and_round_trips(file) -> None:
     assert RecipeFile.model_validate(file.model_dump(mode="json")) == file
     for dataset, ipc in (("cifar10", 1), ("cifar100", 50), ("digits", 10)):
+        if file.datasets is not None and dataset not in file.datasets:
+            with pytest.raises(BadProtocol, match="one of its datasets"):
+                file.resolve(dataset, ipc)
+            continue
         recipe = file.resolve(dataset, ipc)
         assert (recipe.id, recipe.source) == (file.id, file.source)
         assert Recipe.model_validate_json(recipe.model_dump_json()) == recipe
@@ -69,6 +73,18 @@ def test_published_values(name, epochs, rate, augmented) -> None:
     }
     assert rules.schedule.model_dump() == {"kind": "step", "milestones": (0.5,), "factor": 0.1}
     assert len(rules.augmentation) == augmented
+
+
+def test_datm_trains_on_its_stored_logits() -> None:
+    rules = find_recipe("datm").resolve("cifar100", 10).training
+    assert (rules.labels.kind, rules.loss.kind, rules.loss.temperature) == (
+        "stored",
+        "soft_cross_entropy",
+        1,
+    )
+    mtt = find_recipe("mtt").resolve("cifar100", 10).training
+    same = {"labels": mtt.labels, "loss": mtt.loss, "batch_size": mtt.batch_size}
+    assert rules.model_copy(update=same) == mtt
 
 
 def test_dsa_has_its_published_strengths() -> None:

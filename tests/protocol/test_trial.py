@@ -34,6 +34,12 @@ OTHERS = {
             {"schedule": {"kind": "cosine"}},
             {"augmentation": [{"kind": "dsa"}]},
             {"augmentation": [{"kind": "dsa", "flip": 0.4}]},
+            {"augmentation": [{"kind": "flip"}, {"kind": "crop"}]},
+            {"augmentation": [{"kind": "crop"}, {"kind": "flip"}]},
+            {"augmentation": [{"kind": "torchvision", "name": "RandomRotation"}]},
+            {"labels": {"kind": "stored"}, "loss": {"kind": "kl"}},
+            {"labels": {"kind": "stored", "view": "random"}, "loss": {"kind": "kl"}},
+            {"labels": {"kind": "stored"}, "loss": {"kind": "kl", "temperature": 20}},
             {"loss": {"kind": "cross_entropy", "label_smoothing": 0.1}},
         )
     ],

@@ -168,7 +168,7 @@ def command(candidate, tmp_path):
 
 @pytest.mark.slow
 def test_killed_half_way_and_started_again(command, tmp_path) -> None:
-    """kill -9 of the parent alone: its workers end too; a second run trains only what is missing."""
+    """kill -9 of the parent: its workers end too, and a second run trains what is missing."""
     from ddranking.scoring.record import load_record
 
     store = tmp_path / "store"
@@ -179,7 +179,7 @@ def test_killed_half_way_and_started_again(command, tmp_path) -> None:
 
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
     first = subprocess.Popen(
-        command("store", "a.json", epochs=150), start_new_session=True, **quiet
+        command("store", "a.json", epochs=400), start_new_session=True, **quiet
     )
     try:
         assert wait_until(lambda: len(files()) >= 3), "nothing was trained"
@@ -197,7 +197,7 @@ def test_killed_half_way_and_started_again(command, tmp_path) -> None:
     assert 3 <= len(between) < total
     assert not (tmp_path / "a.json").exists()
 
-    second = subprocess.run(command("store", "a.json", epochs=150), **quiet, timeout=200)
+    second = subprocess.run(command("store", "a.json", epochs=400), **quiet, timeout=300)
     assert second.returncode == 0, second.stderr
     assert f"{total} trainings, {len(between)} known" in second.stderr
     done = [line for line in second.stderr.splitlines() if f"/{total} " in line]

@@ -15,7 +15,8 @@ from ddranking.errors import (
 )
 from ddranking.methods.baselines import make
 from ddranking.running.local import Pool, devices
-from ddranking.running.study import RealChoice, Shard
+from ddranking.running.study import RealChoice
+from ddranking.running.work import Shard
 from ddranking.scoring.record import Record, load_record
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -226,7 +227,7 @@ def test_the_outlook_counts_everything_that_is_left(make_study, run) -> None:
 def test_a_set_for_another_track_is_refused(make_study, digits) -> None:
     with pytest.raises(BadDistilledSet, match=r"images per class .* expected 1 .* got 10"):
         make_study(distilled=make("random", digits, 10))
-    with pytest.raises(BadDistilledSet, match="dataset of the distilled set: expected mnist"):
+    with pytest.raises(BadProtocol, match="expected one of its datasets, digits, got mnist"):
         make_study(changes=["track.dataset=mnist"])
 
 

@@ -1,6 +1,7 @@
 import copy
 import errno
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -366,11 +367,10 @@ def test_a_full_disk_leaves_the_old_record(record, tmp_path, monkeypatch) -> Non
     path = tmp_path / "record.json"
     path.write_text("old")
 
-    def full(self, *_, **__):
-        self.touch()
+    def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_text", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(StoreUnusable, match="No space left on device"):
         record.save(path)
     monkeypatch.undo()

@@ -1,157 +1,132 @@
-"""DSA against slow per-pixel references, its published distributions, and the house's rules."""
+"""What every augmentation of the table promises, and their composition."""
 
 from __future__ import annotations
 
-import math
+from typing import get_args
 
-import numpy as np
 import pytest
 import torch
-from scipy import stats
 
-from ddranking.protocol.rules import Dsa
-from ddranking.training.augment import AUGMENTATIONS, DsaDraw, apply_dsa, augment, draw_dsa
-
-RULES = Dsa()
-FAMILIES = RULES.families
-
-
-def draws(family: str, shape=(2000, 3, 32, 32), seed: int = 0, **changes) -> DsaDraw:
-    rules = Dsa(families=(family,), **changes)
-    return draw_dsa(rules, shape, torch.Generator().manual_seed(seed))
-
-
-def slow(family: str, image: np.ndarray, a: float, b: float, c: float) -> np.ndarray:
-    """One image [C,H,W], pixel by pixel, from the published description."""
-    height, width = image.shape[1:]
-    out = np.zeros_like(image)
-    if family == "color":
-        bright = image + a
-        grey = bright.mean(0, keepdims=True)
-        saturated = (bright - grey) * b + grey
-        return (saturated - saturated.mean()) * c + saturated.mean()
-    if family == "flip":
-        return image[:, :, ::-1] if a else image
-    if family == "crop":
-        for y in range(height):
-            for x in range(width):
-                source_y, source_x = y + int(a), x + int(b)
-                if 0 <= source_y < height and 0 <= source_x < width:
-                    out[:, y, x] = image[:, source_y, source_x]
-        return out
-    if family == "cutout":
-        out = image.copy()
-        size_y, size_x = int(height * 0.5 + 0.5), int(width * 0.5 + 0.5)
-        for i in range(size_y):
-            for j in range(size_x):
-                y = min(max(i + int(a) - size_y // 2, 0), height - 1)
-                x = min(max(j + int(b) - size_x // 2, 0), width - 1)
-                out[:, y, x] = 0
-        return out
-    matrix = (
-        np.array([[a, 0], [0, b]])
-        if family == "scale"
-        else np.array([[math.cos(a), -math.sin(a)], [math.sin(a), math.cos(a)]])
-    )
-    for y in range(height):
-        for x in range(width):
-            place = matrix @ np.array([(2 * x + 1) / width - 1, (2 * y + 1) / height - 1])
-            u, v = ((place[0] + 1) * width - 1) / 2, ((place[1] + 1) * height - 1) / 2
-            for yy in (math.floor(v), math.floor(v) + 1):
-                for xx in (math.floor(u), math.floor(u) + 1):
-                    weight = (1 - abs(v - yy)) * (1 - abs(u - xx))
-                    if 0 <= yy < height and 0 <= xx < width:
-                        out[:, y, x] += weight * image[:, yy, xx]
-    return out
-
-
-@pytest.mark.parametrize("shape", [(6, 3, 8, 8), (3, 1, 9, 7)])
-@pytest.mark.parametrize("family", FAMILIES)
-def test_a_family_equals_its_slow_reference(family: str, shape: tuple[int, ...]) -> None:
-    images = torch.randn(shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    drawn = draws(family, shape, seed=2)
-    parameters = [
-        (p if p is not None else torch.zeros(shape[0])).tolist()
-        for p in (drawn.first, drawn.second, drawn.third)
-    ]
-    wide = DsaDraw(family, *(p and torch.tensor(p).double() for p in parameters))
-    if family in {"crop", "cutout"}:
-        wide = drawn
-    fast = apply_dsa(RULES, images, wide)
-    for image, result, a, b, c in zip(images.numpy(), fast.numpy(), *parameters, strict=True):
-        np.testing.assert_allclose(result, slow(family, image, a, b, c), atol=1e-6)
-
-
-@pytest.mark.parametrize(
-    ("family", "field", "low", "high"),
-    [
-        ("color", "first", -0.5, 0.5),
-        ("color", "second", 0.0, 2.0),
-        ("color", "third", 0.5, 1.5),
-        ("scale", "first", 1 / 1.2, 1.2),
-        ("scale", "second", 1 / 1.2, 1.2),
-        ("rotate", "first", -math.radians(15), math.radians(15)),
-    ],
+from ddranking.errors import BadProtocol
+from ddranking.protocol.augmentations import (
+    Augmentation,
+    ColorJitter,
+    Crop,
+    Cutmix,
+    Dsa,
+    Flip,
+    Mixup,
+    Noise,
+    Torchvision,
 )
-def test_continuous_parameters_are_uniform(family, field, low, high) -> None:
-    values = getattr(draws(family), field).numpy()
-    assert stats.kstest(values, stats.uniform(low, high - low).cdf).pvalue > 0.001
+from ddranking.training.augment import AUGMENTATIONS, augment, check
+
+UNION = get_args(get_args(Augmentation)[0])
+OTHERS = {
+    "color_jitter": ColorJitter(brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1),
+    "torchvision": Torchvision(name="RandomRotation", parameters={"degrees": 30}),
+}
+"""Kinds whose defaults do nothing, or that have none."""
+EACH = [OTHERS.get(m.model_fields["kind"].default) or m() for m in UNION]
+each_kind = pytest.mark.parametrize("rules", EACH, ids=lambda rules: rules.kind)
 
 
-@pytest.mark.parametrize(("family", "low", "high"), [("crop", -4, 4), ("cutout", 0, 32)])
-def test_whole_pixel_parameters_are_uniform(family: str, low: int, high: int) -> None:
-    drawn = draws(family)
-    for values in (drawn.first, drawn.second):
-        assert values is not None
-        counts = np.bincount(values.numpy() - low, minlength=high - low + 1)
-        assert len(counts) == high - low + 1
-        assert stats.chisquare(counts).pvalue > 0.001
+def images(count: int = 6, channels: int = 3, dtype=torch.float32) -> torch.Tensor:
+    """Images of different height and width, in no particular range."""
+    chance = torch.Generator().manual_seed(1)
+    return torch.randn(count, channels, 12, 16, generator=chance, dtype=dtype)
 
 
-def test_half_of_the_images_are_flipped() -> None:
-    flipped = int(draws("flip").first.sum())
-    assert stats.binomtest(flipped, 2000, 0.5).pvalue > 0.001
-
-
-def test_one_family_a_batch_each_as_often() -> None:
-    chance = torch.Generator().manual_seed(5)
-    seen = [draw_dsa(RULES, (1, 1, 8, 8), chance).family for _ in range(3000)]
-    counts = [seen.count(family) for family in FAMILIES]
-    assert sum(counts) == 3000
-    assert stats.chisquare(counts).pvalue > 0.001
-
-
-@pytest.mark.parametrize("family", FAMILIES)
-def test_parameters_differ_from_image_to_image(family: str) -> None:
-    assert len(draws(family).first.unique()) > 1
-
-
-@pytest.mark.parametrize("family", FAMILIES)
-def test_nothing_is_written_into_the_input_and_gradients_are_those_of_a_function(family) -> None:
-    images = torch.randn(2, 2, 4, 4, dtype=torch.float64, requires_grad=True)
-    drawn = draws(family, images.shape, seed=3)
-    if family not in {"crop", "cutout"}:
-        parts = (drawn.first, drawn.second, drawn.third)
-        drawn = DsaDraw(family, *(p if p is None else p.double() for p in parts))
-    before = images._version
-    assert torch.autograd.gradcheck(lambda x: apply_dsa(RULES, x, drawn), (images,))
-    assert images._version == before
-
-
-def test_the_same_seed_augments_alike_and_another_does_not() -> None:
-    images = torch.randn(4, 3, 16, 16)
-    chances = [torch.Generator().manual_seed(seed) for seed in (7, 7, 8)]
-    first, again, other = (
-        [augment(images, (RULES,), chance) for _ in range(6)] for chance in chances
-    )
-    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
-    assert not all(torch.equal(a, b) for a, b in zip(first, other, strict=True))
-
-
-def test_no_augmentation_is_the_identity() -> None:
-    images = torch.randn(2, 1, 8, 8)
-    assert augment(images, (), torch.Generator()) is images
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
 
 
 def test_the_table_holds_every_kind_that_a_recipe_may_name() -> None:
-    assert set(AUGMENTATIONS) == {Dsa.model_fields["kind"].default}
+    assert set(AUGMENTATIONS) == {rules.kind for rules in EACH}
+
+
+@each_kind
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_shape_and_type_stay_and_the_input_is_left_alone(rules, channels, dtype) -> None:
+    given = images(channels=channels, dtype=dtype)
+    before, version = given.clone(), given._version
+    made = augment(given, [rules] * 3, generator()).images
+    assert (made.shape, made.dtype) == (given.shape, given.dtype)
+    assert torch.isfinite(made).all()
+    assert given._version == version
+    assert torch.equal(given, before)
+
+
+@each_kind
+def test_a_seed_decides_and_nothing_global(rules) -> None:
+    given, before = images(), torch.get_rng_state()
+    first, again, other = (augment(given, [rules] * 4, generator(seed)) for seed in (7, 7, 8))
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(int(before[0]) + 1)
+    moved = augment(given, [rules] * 4, generator(7))
+    torch.set_rng_state(before)
+    assert torch.equal(first.images, again.images)
+    assert torch.equal(first.images, moved.images)
+    assert not torch.equal(first.images, other.images)
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [rules for rules in EACH if rules.kind not in {"mixup", "cutmix"}],
+    ids=lambda rules: rules.kind,
+)
+def test_parameters_are_drawn_for_each_image(rules) -> None:
+    """A batch of one image over and over does not come out as one image over and over."""
+    if isinstance(rules, Dsa):
+        rules = Dsa(families=("rotate",))
+    made = augment(images(1).expand(32, -1, -1, -1), [rules], generator()).images
+    assert any(not torch.allclose(made[0], other) for other in made[1:])
+
+
+def test_no_augmentation_is_the_identity() -> None:
+    given = images()
+    made = augment(given, (), generator())
+    assert made.images is given
+    assert made.mixes == ()
+
+
+def test_augmentations_follow_each_other_in_order() -> None:
+    given, together, apart = images(), generator(3), generator(3)
+    listed = [Flip(), Mixup(), Crop(), Cutmix(), Noise()]
+    whole = augment(given, listed, together)
+    step, mixes = given, ()
+    for rules in listed:
+        step, new = augment(step, [rules], apart)
+        mixes += new
+    assert torch.equal(whole.images, step)
+    assert len(whole.mixes) == len(mixes) == 2
+    backwards = augment(given, listed[::-1], generator(3))
+    assert not torch.equal(backwards.images, whole.images)
+
+
+@pytest.mark.parametrize("rules", [Mixup(), Cutmix()], ids=lambda rules: rules.kind)
+def test_labels_follow_through_several_mixes(rules) -> None:
+    """Images of one pixel value each are their own labels: both must come out the same."""
+    values = torch.eye(5)
+    flat = values[:, :, None, None].expand(5, 5, 20, 20).contiguous()
+    made = augment(flat, [rules, rules], generator(2))
+    labels = values
+    for mix in made.mixes:
+        labels = mix.labels(labels)
+    if rules.kind == "mixup":
+        torch.testing.assert_close(made.images[:, :, 0, 0], labels)
+    else:
+        # Boxes may overlap, so shares of pixels after two boxes are those of one only.
+        one = augment(flat, [rules], generator(2))
+        torch.testing.assert_close(one.images.mean(dim=(2, 3)), one.mixes[0].labels(values))
+    torch.testing.assert_close(labels.sum(1), torch.ones(5))
+
+
+def test_what_torchvision_refuses_is_refused_before_any_training() -> None:
+    check(EACH, (3, 12, 16))
+    with pytest.raises(BadProtocol, match="parameters that torchvision takes") as caught:
+        check([Torchvision(name="RandomRotation", parameters={"angle": 3})], (3, 8, 8))
+    assert len(str(caught.value).splitlines()) == 1
+    with pytest.raises(BadProtocol, match=r"same size back, got 3x4x4.*Set size"):
+        check([Torchvision(name="RandomCrop", parameters={"size": 4})], (3, 8, 8))

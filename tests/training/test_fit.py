@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from dataclasses import replace
 from typing import get_args
 
 import pytest
@@ -14,6 +14,7 @@ from ddranking.models import table
 from ddranking.protocol import rules
 from ddranking.protocol.trial import Trial
 from ddranking.training import losses, optim, targets
+from ddranking.training.augment import augment
 from ddranking.training.fit import Job, LabelledImages, accuracy, exact_float32, fit
 
 CPU = torch.device("cpu")
@@ -159,19 +160,48 @@ def test_tensor_float_is_off_inside_and_as_before_outside() -> None:
     assert torch.get_float32_matmul_precision() == before
 
 
-@pytest.mark.parametrize("smoothing", [0.0, 0.1])
-def test_cross_entropy_equals_its_formula(smoothing: float) -> None:
-    logits = torch.randn(5, 4, dtype=torch.float64, requires_grad=True)
-    labels = torch.tensor([0, 3, 1, 1, 2])
-    spec = rules.CrossEntropy(label_smoothing=smoothing)
-    slow = 0.0
-    for row, label in zip(logits.tolist(), labels.tolist(), strict=True):
-        norm = math.log(sum(math.exp(value) for value in row))
-        for k, value in enumerate(row):
-            q = (1 - smoothing) * (k == label) + smoothing / 4
-            slow -= q * (value - norm) / 5
-    assert float(losses.loss(spec, logits.detach(), labels)) == pytest.approx(slow, abs=1e-12)
-    assert torch.autograd.gradcheck(lambda x: losses.loss(spec, x, labels), (logits,))
+def test_stored_labels_that_say_what_hard_ones_do_train_alike() -> None:
+    """One-hot probabilities under soft cross-entropy, with mixed images: hard labels' training."""
+    plain = data(10)
+    soft = replace(plain, soft=F.one_hot(plain.labels, 3).float(), soft_kind="probabilities")
+    mixing = [{"kind": "flip"}, {"kind": "mixup"}, {"kind": "cutmix"}]
+    stored = {"labels": {"kind": "stored"}, "loss": {"kind": "soft_cross_entropy"}}
+    for augmentation in ([], mixing):
+        rules = {"augmentation": augmentation, "epochs": 6}
+        one = Job(trial(**rules), plain, plain, num_classes=3)
+        other = Job(trial(**rules, **stored), soft, plain, num_classes=3)
+        first, second = fit([one, other], CPU)
+        assert second.train_loss == pytest.approx(first.train_loss, abs=1e-5)
+        for name, value in first.weights.items():
+            torch.testing.assert_close(second.weights[name], value, atol=1e-4, rtol=1e-3)
+
+
+def test_labels_that_are_left_behind_would_show() -> None:
+    """Mixed images whose labels were not mixed have another loss from the first step on."""
+    work = job(augmentation=[{"kind": "mixup", "alpha": 50}], epochs=1, batch_size=10)
+    [result] = fit([work], CPU)
+    network = table.build(work.trial.student, (1, 8, 8), 3, seed=0)
+    chance = torch.Generator().manual_seed(seeds.derive(0, "augmentation"))
+    made = augment(work.training.images, work.trial.training.augmentation, chance)
+    [mix], logits = made.mixes, network(made.images).detach()
+    own = F.cross_entropy(logits, work.training.labels)
+    other = F.cross_entropy(logits, work.training.labels[mix.partner])
+    lam = float(mix.lam[0])
+    assert result.train_loss == pytest.approx(float(lam * own + (1 - lam) * other), abs=1e-6)
+    assert result.train_loss != pytest.approx(float(own), abs=1e-3)
+
+
+def test_a_soft_view_of_each_epoch_is_seen() -> None:
+    """Two views that contradict each other: training on both is training on neither."""
+    plain = data(10)
+    right, wrong = (F.one_hot((plain.labels + k) % 3, 3).float() * 20 for k in (0, 1))
+    stored = {"labels": {"kind": "stored"}, "loss": {"kind": "kl"}, "epochs": 30}
+    accuracies = []
+    for soft in (right, torch.stack([wrong, wrong], 1)):
+        given = replace(plain, soft=soft, soft_kind="logits")
+        accuracies.append(fit([Job(trial(**stored), given, plain, 3)], CPU)[0].accuracy)
+    assert accuracies[0] > 0.8
+    assert accuracies[1] < 0.2
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ app = App(
     help="Measures what the images of a distilled dataset are worth, and ranks them.",
     version=__version__,
     version_flags=["--version"],
+    suppress_keyboard_interrupt=False,
 )
 
 _GROUPS = {
@@ -28,6 +29,7 @@ _GROUPS = {
     "baseline": "sets:baseline",
     "plan": "score:plan",
     "score": "score:score",
+    "reference": "reference:reference",
     "compare": "records:compare",
     "list": "tables:list_names",
 }

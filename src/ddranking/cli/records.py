@@ -64,7 +64,7 @@ def compare(
         print(json.dumps(answer, indent=1))
     else:
         for name, alpha in zip(names, alphas, strict=True):
-            print(f"{name}: alpha {alpha.mean:+.4f}, DDRS {ddrs(alpha.mean):.2%}")
+            print(f"{name}: alpha {alpha.mean:+.4f}, DDRS {ddrs(alpha.mean):.4f}")
         low, high = seen.difference.low, seen.difference.high
         print(
             f"paired difference of alpha at w = {w:g}: {seen.difference.mean:+.4f} "
@@ -94,6 +94,39 @@ def build(
     page = site.build(reading.records, out, skipped=reading.skipped)
     print(f"{len(reading.records)} records, {len(reading.skipped)} skipped")
     print(f"Wrote {page}")
+
+
+@board.command
+def check(
+    *records: Path,
+    base: Path | None = None,
+    json_: Annotated[bool, Parameter(name="--json", negative="")] = False,
+) -> int:
+    """Check records before they join a board: rules, seeds, arms, derived values, duplicates.
+
+    Args:
+        records: record files, or folders of them.
+        base: the present board's records, to see what would change.
+        json_: print JSON.
+
+    Returns:
+        exit code 0 where nothing is wrong, 1 where a record cannot join as it is.
+    """
+    from rich.console import Console
+
+    from ddranking.board.submission import check as examine
+
+    report = examine(records or (Path("records"),), base=base)
+    if json_:
+        print(json.dumps(report.to_dict(), indent=1))
+        return 0 if report.ok else 1
+    console = Console()
+    if report.findings:
+        console.print(report.findings_table())
+    if report.changes:
+        console.print(report.changes_table())
+    print(f"{len(report.files)} files: {'nothing is wrong' if report.ok else 'see the errors'}")
+    return 0 if report.ok else 1
 
 
 @board.command

@@ -17,7 +17,8 @@ from ddranking.errors import BadInput
 from ddranking.protocol.recipe import is_released
 
 if TYPE_CHECKING:
-    from ddranking.running.study import Shard, Study
+    from ddranking.running.study import Study
+    from ddranking.running.work import Shard
     from ddranking.scoring.record import Record
 
 
@@ -34,11 +35,9 @@ class RulesOptions:
     "Another number of seeds than the track's; makes it a custom track."
     set_: Annotated[tuple[str, ...], Parameter(name="--set", negative="")] = ()
     "key=value override of the recipe, or track.key=value of the track; may be repeated."
-    rdm_hard: Annotated[bool, Parameter(negative="")] = False
-    "Also train random images under the common hard recipe."
 
-    def rules(self) -> Rules:
-        return Rules(self.track, self.recipe, self.seeds, self.set_, self.rdm_hard)
+    def rules(self, rdm_hard: bool = False) -> Rules:
+        return Rules(self.track, self.recipe, self.seeds, self.set_, rdm_hard)
 
 
 @Parameter(name="*")
@@ -100,6 +99,7 @@ def plan(
     real: RealOptions = NO_REAL,
     runtime: RuntimeOptions = NO_RUNTIME,
     *,
+    rdm_hard: Annotated[bool, Parameter(negative="")] = False,
     json_: Annotated[bool, Parameter(name="--json", negative="")] = False,
 ) -> None:
     """Print every training that a score needs, and which of them the store already holds.
@@ -109,9 +109,10 @@ def plan(
         rules: track and recipe.
         real: where the whole-set accuracy comes from.
         runtime: store and data.
+        rdm_hard: also train random images under the common hard recipe.
         json_: print JSON instead of a table.
     """
-    made = study(file, rules.rules(), real=real.choice(), runtime=runtime.runtime())
+    made = study(file, rules.rules(rdm_hard), real=real.choice(), runtime=runtime.runtime())
     known = made.known()
     rows = _plan_rows(made, known)
     if json_:
@@ -121,7 +122,8 @@ def plan(
     from rich.table import Table
 
     track, recipe = made.plan.track, made.plan.recipe
-    table = Table(title=f"{track.id}, recipe {recipe.id}", title_justify="left")
+    print(f"{track.id}, recipe {recipe.id}")
+    table = Table()
     for column in ("arm", "rate", "seeds", "reads", "known", "epochs", "batch"):
         table.add_column(column)
     for arm in made.plan.arms:
@@ -177,6 +179,7 @@ def score(
     *,
     out: Path | None = None,
     shard: str = "1/1",
+    rdm_hard: Annotated[bool, Parameter(negative="")] = False,
     json_: Annotated[bool, Parameter(name="--json", negative="")] = False,
 ) -> None:
     """Train what a score needs, and write its record. Run it again to resume.
@@ -188,13 +191,14 @@ def score(
         runtime: store, data and device.
         out: the record; records/TRACK/METHOD-DIGEST-RECIPE.json by default.
         shard: I/N trains the I-th of N parts of what is pending, for several runs on one store.
+        rdm_hard: also train random images under the common hard recipe.
         json_: print the scores as JSON.
     """
     where = runtime.runtime()
     part = _shard(shard)
-    made = study(file, rules.rules(), real=real.choice(), runtime=where)
+    made = study(file, rules.rules(rdm_hard), real=real.choice(), runtime=where)
     target = out or default_record_path(made)
-    _check_writable(target)
+    check_writable(target)
     record = run_study(made, where, part)
     if record is None:
         return
@@ -209,7 +213,7 @@ def score(
 def run_study(made: Study, where: Runtime, part: Shard | None = None) -> Record | None:
     """Trains with a progress bar; None where other shards still have to do their part."""
     from ddranking.cli.progress import TrainingProgress
-    from ddranking.running.study import Shard
+    from ddranking.running.work import Shard
 
     part = part or Shard()
     crew = pool(made.workbench, where)  # refuses before anything is said
@@ -253,16 +257,20 @@ def print_record(record: Record) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(
-        title=f"{record.entry.method}: {record.track.id}, recipe {record.recipe.id}",
-        title_justify="left",
-    )
+    print(f"{record.entry.method}: {record.track.id}, recipe {record.recipe.id}")
+    table = Table()
     for column in ("", "mean", "95 % interval", "n"):
         table.add_column(column, justify="left" if not column else "right")
     rows = [(f"{arm} accuracy", seen) for arm, seen in record.accuracy.items()]
-    rows += [("HLR (lower is better)", record.hlr), ("IOR (higher is better)", record.ior)]
-    for name, seen in (*rows, ("DDRS at w = 0.5", record.ddrs())):
+    for name, seen in (
+        *rows,
+        ("HLR (lower is better)", record.hlr),
+        ("IOR (higher is better)", record.ior),
+    ):
         table.add_row(name, f"{seen.mean:.2%}", f"{seen.low:.2%} to {seen.high:.2%}", str(seen.n))
+    ddrs = record.ddrs()
+    interval = f"{ddrs.low:.4f} to {ddrs.high:.4f}"
+    table.add_row("DDRS at w = 0.5 (0 to 1)", f"{ddrs.mean:.4f}", interval, str(ddrs.n))
     Console().print(table)
     if record.real_hard.kind == "reported":
         value = record.real_hard.accuracies[0]
@@ -282,7 +290,7 @@ def default_record_path(made: Study) -> Path:
     return Path("records") / folder / f"{method[:60]}-{digest}-{recipe.name}{mark}.json"
 
 
-def _check_writable(target: Path) -> None:
+def check_writable(target: Path) -> None:
     """Finds out before the training, not after it, that the record cannot be written."""
     folder = target.parent
     try:
@@ -297,7 +305,7 @@ def _check_writable(target: Path) -> None:
 
 
 def _shard(text: str) -> Shard:
-    from ddranking.running.study import Shard
+    from ddranking.running.work import Shard
 
     match = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text)
     if not match:

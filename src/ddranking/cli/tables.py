@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from cyclopts import App, Parameter
 
@@ -79,7 +79,7 @@ def _methods() -> dict[str, str]:
     return {name: text for name, (_, text) in METHODS.items()}
 
 
-def _kinds(union: object) -> dict[str, str]:
+def _kinds(union: Any) -> dict[str, str]:
     """Kind and first docstring line of each class in a union of rules."""
     members = get_args(get_args(union)[0]) if get_args(union) else (union,)
     return {

@@ -45,7 +45,8 @@ def kmeans(dataset: Dataset, ipc: int, seed: int) -> np.ndarray:
         from sklearn.cluster import KMeans
 
         state = int(chance.integers(2**31))
-        return KMeans(count, n_init=4, random_state=state).fit(flat).cluster_centers_
+        means = KMeans(count, n_init=4, random_state=state)  # type: ignore[arg-type]
+        return means.fit(flat).cluster_centers_
 
     return _by_class(dataset, ipc, seed, select)
 

@@ -188,7 +188,7 @@ def check(name: str, shape: Shape | None = None, *, trusted: bool | None = None)
             f"model {name!r}",
             expected="your word that its code may run",
             got="none",
-            hint="Say that you trust it (trusted=True) if you wrote or read it",
+            hint="If you wrote or read it, add --trust-code (in Python, trusted=True)",
         )
     if trusted:
         from ddranking.models.external import resolve

@@ -21,11 +21,12 @@ from ddranking.protocol.trial import IMPLEMENTATION, Arm, Distilled, RandomImage
 
 @dataclass(frozen=True)
 class Entry:
-    """What a plan must know of a distilled set: its digest, space and stored learning rate."""
+    """What a plan must know of a distilled set: digest, space, and what is stored with it."""
 
     digest: str
     space: Mapping[str, Any]
     learning_rate: float | None = None
+    soft_label_kind: str | None = None
 
 
 @dataclass(frozen=True)
@@ -159,7 +160,8 @@ def make_plan(
         arms: which arms to train; ``real_hard`` only where it is not taken from a reference.
 
     Raises:
-        BadProtocol: the recipe uses the stored learning rate and the set does not carry one.
+        BadProtocol: the recipe uses the stored learning rate or stored soft labels, and the set
+            does not carry them, or not as the loss needs them.
     """
     sets = {
         "syn": Distilled(digest=entry.digest),
@@ -181,6 +183,7 @@ def make_plan(
                 hint="Pack it again with --learning-rate, or score with --set learning_rate=0.01 "
                 "(a custom recipe).",
             )
+        _check_labels(training, recipe, entry)
         made.append(
             ArmPlan(
                 arm=arm,
@@ -196,3 +199,24 @@ def make_plan(
             )
         )
     return Plan(track, recipe, tuple(made))
+
+
+def _check_labels(training: Training, recipe: Recipe, entry: Entry) -> None:
+    """Whether the set carries the soft labels that a training asks for."""
+    if training.labels.kind != "stored":
+        return
+    if entry.soft_label_kind is None:
+        raise BadProtocol(
+            f"recipe {recipe.id}",
+            expected="a distilled set that carries soft labels",
+            got="a set without them",
+            hint="Pack it again with its soft labels and --soft-label-kind, or choose a recipe "
+            "with hard labels.",
+        )
+    if training.loss.kind == "mse_gt" and entry.soft_label_kind != "logits":
+        raise BadProtocol(
+            f"recipe {recipe.id}",
+            expected="stored labels that are logits, as its loss mse_gt compares logits",
+            got=entry.soft_label_kind,
+            hint='Choose another loss, as --set "loss={kind: kl}".',
+        )

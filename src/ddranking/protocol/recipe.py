@@ -14,7 +14,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import Field, ValidationError
 
-from ddranking.errors import UnknownName
+from ddranking.errors import BadProtocol, UnknownName
 from ddranking.protocol import shelf
 from ddranking.protocol.canonical import content_hash
 from ddranking.protocol.rules import Frozen, Training
@@ -82,8 +82,15 @@ class RecipeFile(Frozen):
         """The recipe for one dataset and ipc, with a user's ``key=value`` changes applied.
 
         Raises:
-            BadProtocol: the result does not validate.
+            BadProtocol: the recipe is not for this dataset, or the result does not validate.
         """
+        if self.datasets is not None and dataset not in self.datasets:
+            raise BadProtocol(
+                f"recipe {self.id}",
+                expected=f"one of its datasets, {', '.join(self.datasets)}",
+                got=dataset,
+                hint="See: ddranking list recipes",
+            )
         training = self.training.model_dump(mode="json")
         for variant in self.variants:
             if variant.applies(dataset, ipc):
@@ -162,4 +169,6 @@ def newest(table: dict[str, T], name: str, kind: str) -> T:
 def is_released(recipe: Recipe, dataset: str, ipc: int) -> bool:
     """Whether ``recipe`` is, by name and content, the released one for this dataset and ipc."""
     file = recipe_files().get(recipe.id)
-    return file is not None and file.resolve(dataset, ipc).hash == recipe.hash
+    if file is None or (file.datasets is not None and dataset not in file.datasets):
+        return False
+    return file.resolve(dataset, ipc).hash == recipe.hash

@@ -8,17 +8,11 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field, model_validator
 
-
-class Frozen(BaseModel):
-    """An immutable value with no unknown fields and no NaN or infinity."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-Rate = Annotated[float, Field(gt=0, le=1000)]
-Share = Annotated[float, Field(ge=0, le=1)]
+from ddranking.protocol.augmentations import Augmentation
+from ddranking.protocol.augmentations import Dsa as Dsa
+from ddranking.protocol.frozen import Frozen, Rate, Share
 
 
 class Sgd(Frozen):
@@ -72,39 +66,22 @@ class HalfCosine(Frozen):
     kind: Literal["half_cosine"] = "half_cosine"
 
 
-class Dsa(Frozen):
-    """Differentiable siamese augmentation (Zhao and Bilen 2021), in its evaluation form.
-
-    One of ``families`` is drawn for each batch, its parameters for each image.
-
-    ``flip`` is a probability, ``rotate`` degrees, ``saturation``, ``brightness`` and ``contrast``
-    ranges of the factors, ``scale`` the largest factor, ``crop`` the shift and ``cutout`` the
-    square's side, both as shares of the image's side.
-    """
-
-    kind: Literal["dsa"] = "dsa"
-    families: tuple[Literal["color", "crop", "cutout", "flip", "scale", "rotate"], ...] = (
-        "color",
-        "crop",
-        "cutout",
-        "flip",
-        "scale",
-        "rotate",
-    )
-    flip: Share = 0.5
-    rotate: Annotated[float, Field(ge=0, le=180)] = 15.0
-    saturation: Annotated[float, Field(ge=0)] = 2.0
-    brightness: Annotated[float, Field(ge=0)] = 1.0
-    contrast: Annotated[float, Field(ge=0)] = 0.5
-    scale: Annotated[float, Field(ge=1)] = 1.2
-    crop: Share = 0.125
-    cutout: Share = 0.5
-
-
 class Hard(Frozen):
     """One class index per image."""
 
     kind: Literal["hard"] = "hard"
+
+
+class Stored(Frozen):
+    """The soft labels that the distilled set carries, one per image or several views of each.
+
+    Its card declares them as logits or probabilities; the loss says at which temperature they are
+    read. Of V views, ``view`` takes number ``epoch mod V`` for every image, or a random one, drawn
+    for each image and epoch.
+    """
+
+    kind: Literal["stored"] = "stored"
+    view: Literal["epoch", "random"] = "epoch"
 
 
 class CrossEntropy(Frozen):
@@ -114,12 +91,43 @@ class CrossEntropy(Frozen):
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
 
+Temperature = Annotated[float, Field(gt=0, le=1000)]
+
+
+class SoftCrossEntropy(Frozen):
+    """Mean of ``-sum softmax(t/T) log softmax(s/T)`` over the batch (DATM, with T = 1)."""
+
+    kind: Literal["soft_cross_entropy"] = "soft_cross_entropy"
+    temperature: Temperature = 1.0
+
+
+class Kl(Frozen):
+    """Mean of ``KL(softmax(t/T) || softmax(s/T))`` over the batch, times T^2 where asked for.
+
+    Hinton et al. 2015 multiply by T^2; SRe2L and RDED do not (T = 20 or 30).
+    """
+
+    kind: Literal["kl"] = "kl"
+    temperature: Temperature = 1.0
+    multiply_t2: bool = False
+
+
+class MseGt(Frozen):
+    """Mean squared distance of logits, plus ``weight`` times the cross-entropy (EDC: 0.025).
+
+    The cross-entropy is with the true class; the soft labels must be logits.
+    """
+
+    kind: Literal["mse_gt"] = "mse_gt"
+    weight: Annotated[float, Field(ge=0, le=1000)] = 0.025
+
+
 Optimizer = Annotated[Sgd | Adam | AdamW, Field(discriminator="kind")]
 Schedule = Annotated[Constant | Step | Cosine | HalfCosine, Field(discriminator="kind")]
-# Unions of one member today; a new strategy is one class here and one function in training.
-Augmentation = Dsa
-Labels = Hard
-Loss = CrossEntropy
+Labels = Annotated[Hard | Stored, Field(discriminator="kind")]
+Loss = Annotated[CrossEntropy | SoftCrossEntropy | Kl | MseGt, Field(discriminator="kind")]
+SOFT_LOSSES = frozenset({"soft_cross_entropy", "kl", "mse_gt"})
+"""The losses that compare with soft labels; the others compare with classes."""
 
 LearningRate = Rate | Annotated[tuple[Rate, ...], Field(min_length=1)] | Literal["stored"]
 
@@ -140,6 +148,16 @@ class Training(Frozen):
     labels: Labels = Hard()
     loss: Loss = CrossEntropy()
     precision: Literal["fp32"] = "fp32"
+
+    @model_validator(mode="after")
+    def _loss_fits_labels(self) -> Training:
+        soft = self.labels.kind != "hard"
+        if soft == (self.loss.kind in SOFT_LOSSES):
+            return self
+        raise ValueError(
+            f"loss: expected one for {'soft' if soft else 'hard'} labels, as labels.kind is "
+            f"{self.labels.kind}, got {self.loss.kind}"
+        )
 
     def rates(self, stored: float | None) -> tuple[float, ...]:
         """The concrete rates to try; ``stored`` is the distilled set's own rate, if it has one."""

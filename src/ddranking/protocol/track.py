@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 
 from ddranking.errors import BadProtocol
 from ddranking.protocol import shelf
@@ -40,6 +40,14 @@ class Track(Frozen):
     hard: Training
     whole: Training
     real_hard: Literal["train", "reference"] = "reference"
+
+    @field_validator("whole")
+    @classmethod
+    def _one_rate(cls, whole: Training) -> Training:
+        # A search reads the validation split, and these images are part of the whole set.
+        if not isinstance(whole.learning_rate, float):
+            raise ValueError("the whole set is trained at one learning rate, a number")
+        return whole
 
     @property
     def id(self) -> str:

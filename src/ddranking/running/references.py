@@ -16,10 +16,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError
 
-from ddranking.errors import BadFile
+from ddranking.errors import BadFile, StoreUnusable
+from ddranking.files import write_whole
 from ddranking.protocol.rules import Frozen
 from ddranking.protocol.shelf import explain
 from ddranking.scoring.observation import Fraction, Observation
+
+SCHEMA = "ddranking.reference/1"
 
 Text = Annotated[str, Field(max_length=2000)]
 
@@ -41,6 +44,26 @@ class Reference(Frozen):
     title: Text = ""
     reported: Reported | None = None
     observations: tuple[Observation, ...] = ()
+
+    def to_json(self) -> str:
+        """Indented JSON with sorted keys: equal references are equal bytes."""
+        values = self.model_dump(mode="json", by_alias=True)
+        return json.dumps(values, indent=1, sort_keys=True, allow_nan=False) + "\n"
+
+    def save(self, path: Path) -> None:
+        """Writes the reference.
+
+        Raises:
+            StoreUnusable: the folder cannot be written, or the disk is full.
+        """
+        try:
+            write_whole(path, self.to_json().encode())
+        except OSError as error:
+            raise StoreUnusable(
+                f"reference {path}",
+                expected="a place to write to",
+                got=error.strerror or str(error),
+            ) from None
 
 
 def folders() -> list[Path]:

@@ -11,13 +11,12 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from contextlib import suppress
 from pathlib import Path
-from uuid import uuid4
 
 from pydantic import ValidationError
 
 from ddranking.errors import StoreUnusable
+from ddranking.files import write_whole
 from ddranking.scoring.observation import Observation
 
 
@@ -103,18 +102,9 @@ class Store:
         self._path(key, ".safetensors").unlink(missing_ok=True)
 
     def _write(self, path: Path, content: bytes) -> None:
-        # Unique among hosts too: process numbers repeat on a file system that several share.
-        partial = path.with_name(f".{path.name}.{uuid4().hex}.partial")
         try:
-            path.parent.mkdir(exist_ok=True)
-            with partial.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(path)
+            write_whole(path, content)
         except OSError as error:
-            with suppress(OSError):
-                partial.unlink(missing_ok=True)
             raise self._unusable(error) from None
 
     def _unusable(self, error: OSError) -> StoreUnusable:

@@ -1,7 +1,7 @@
-"""A study: one distilled set under one track and recipe, from what is known to a record.
+"""A study: one distilled set under one track and recipe, from a checked plan to a record.
 
-:func:`prepare` checks everything that can be checked before the first training; :meth:`Study.run`
-trains what is pending, step by step; :meth:`Study.record` derives the score.
+:func:`prepare` checks everything that can be checked before the first training; the study then
+runs as any work does; :meth:`Study.record` derives the score.
 """
 
 from __future__ import annotations
@@ -11,25 +11,26 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import Any
 
 from ddranking.data.images import Dataset, random_subset
 from ddranking.data.space import parse_space
 from ddranking.distilled.artifact import DistilledSet
 from ddranking.distilled.picture import grid
-from ddranking.errors import BadDistilledSet, BadInput, MissingReference
+from ddranking.errors import BadDistilledSet, BadInput, BadProtocol, MissingReference
 from ddranking.models import table
 from ddranking.protocol.plan import Entry, Plan, RealCopy, make_plan
 from ddranking.protocol.recipe import Recipe
 from ddranking.protocol.track import Track
-from ddranking.protocol.trial import Arm, Trial
-from ddranking.running.local import Pool, Watcher
+from ddranking.protocol.trial import Arm
 from ddranking.running.references import references
 from ddranking.running.store import Store
+from ddranking.running.work import Work
 from ddranking.running.workbench import Workbench
-from ddranking.running.worker import Done, Task
 from ddranking.scoring import metrics
-from ddranking.scoring.observation import Observation, Outcome
+from ddranking.scoring.observation import Observation
 from ddranking.scoring.record import DatasetCopy, EntryCard, RealHard, Record, derive
+from ddranking.training import augment
 
 SCORED: tuple[Arm, ...] = ("syn_hard", "syn_any", "rdm_any")
 """The arms that every score trains; ``real_hard`` and ``rdm_hard`` join where asked for."""
@@ -45,82 +46,12 @@ class RealChoice:
 
 
 @dataclass(frozen=True)
-class Shard:
-    """Part ``index`` of ``count`` (1-based) of what is pending, for runs that share a store."""
+class Study(Work):
+    """Everything one score needs, checked: the work, the entry, and the whole-set accuracy."""
 
-    index: int = 1
-    count: int = 1
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.index <= self.count:
-            raise BadInput("--shard", expected="I/N with 1 <= I <= N", got=str(self))
-
-    def __str__(self) -> str:
-        return f"{self.index}/{self.count}"
-
-    def holds(self, trial: Trial) -> bool:
-        """Whether this part trains the trial: decided by its key, whatever else is pending."""
-        return int(trial.key[:12], 16) % self.count == self.index - 1
-
-
-@dataclass(frozen=True)
-class Study:
-    """Everything one score needs, checked."""
-
-    plan: Plan
-    workbench: Workbench
-    store: Store
     entry: EntryCard
     real_hard: RealHard | None
-    shared: Mapping[str, Observation]
     distilled: DistilledSet
-
-    def known(self) -> dict[str, Observation]:
-        """Observations of the plan that the store or the references hold, by trial key."""
-        found: dict[str, Observation] = {}
-        for arm in self.plan.arms:
-            found |= self._look(arm.search)
-            rate = arm.selected(_validation(found))
-            if rate is not None:
-                found |= self._look(arm.finals(rate))
-        return found
-
-    def knows(self, name: Arm) -> bool:
-        """Whether every training of one arm is known."""
-        arm = self.plan.arm(name)
-        known = self.known()
-        return arm is not None and not arm.pending(_validation(known), known)
-
-    def pending(self, known: Mapping[str, Observation]) -> list[Trial]:
-        """What can be trained now."""
-        return self.plan.pending(_validation(known), known)
-
-    def run(
-        self,
-        pool: Pool,
-        watcher: Watcher,
-        shard: Shard = Shard(),
-    ) -> dict[str, Observation]:
-        """Trains what is pending, in steps, until nothing (of this shard) is left.
-
-        Every finished training is in the store before the next one is looked at, so that a killed
-        run loses only what was training.
-
-        Returns:
-            all known observations.
-        """
-        known = self.known()
-        while mine := [trial for trial in self.pending(known) if shard.holds(trial)]:
-            tasks = [Task(trial, self._weights(trial)) for trial in mine]
-            for task, done in pool.run(tasks, watcher):
-                seen = self._observe(task, done, known)
-                self._keep(seen, done)
-                known[seen.key] = seen
-                watcher.finished(task.trial)
-            known |= self.known()  # finals of a search that is whole now, and what others wrote
-        if not self.pending(known):
-            self._drop_weights()
-        return known
 
     def record(self, known: Mapping[str, Observation], notes: Sequence[str] = ()) -> Record:
         """The record of a finished study.
@@ -132,13 +63,15 @@ class Study:
         real = self.real_hard or _measured(used)
         selection, scores = derive(self.plan, used, real)
         dataset = self.workbench.dataset
-        space = parse_space("standardized", dataset).model_dump(mode="json")
         return Record(
             entry=self.entry,
             track=self.plan.track,
             recipe=self.plan.recipe,
             dataset=DatasetCopy(
-                name=dataset.name, title=dataset.title, digest=dataset.digest, space=space
+                name=dataset.name,
+                title=dataset.title,
+                digest=dataset.digest,
+                space=usual_space(dataset),
             ),
             real_hard=real,
             observations=used,
@@ -148,62 +81,6 @@ class Study:
             picture=_picture(self.distilled, self.workbench),
             created=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         )
-
-    def outlook(self, known: Mapping[str, Observation]) -> dict[str, float]:
-        """The effort of everything that is still to do, by trial key, in image visits.
-
-        Finals whose rate is not selected yet stand under a name of their own; they are only
-        evaluated, at a third of a visit an image.
-        """
-        validation, left = _validation(known), {}
-        reading = len(self.workbench.dataset.test) / 3
-        for arm in self.plan.arms:
-            rate = arm.selected(validation)
-            for trial in arm.search if rate is None else arm.finals(rate):
-                if trial.key not in known:
-                    searched = trial.evaluate == "test" and arm.search
-                    left[trial.key] = reading + (0 if searched else self.workbench.visits(trial))
-            if rate is None:
-                first = arm.search[0].key
-                left |= {f"{first}/{seed}": reading for seed in range(arm.seeds)}
-        return left
-
-    def _look(self, trials: Sequence[Trial]) -> dict[str, Observation]:
-        seen = {
-            trial.key: self.shared.get(trial.key) or self.store.get(trial.key) for trial in trials
-        }
-        return {key: observation for key, observation in seen.items() if observation is not None}
-
-    def _weights(self, trial: Trial):
-        """Weights that the search already trained for this final trial, where they are kept."""
-        if trial.evaluate == "validation":
-            return None
-        searched = trial.searched_as()
-        known = self.store.get(searched.key)
-        return self.store.weights(searched.key) if known is not None else None
-
-    def _observe(self, task: Task, done: Done, known: Mapping[str, Observation]) -> Observation:
-        trial = task.trial
-        loss, steps = done.train_loss, done.steps
-        if steps == 0:  # evaluated from the weights of the search: the training is that one's
-            searched = known[trial.searched_as().key].outcome
-            loss, steps = searched.train_loss, searched.steps
-        outcome = Outcome.model_validate(
-            {f"{trial.evaluate}_accuracy": done.accuracy, "train_loss": loss, "steps": steps}
-        )
-        return Observation(
-            trial=trial, outcome=outcome, environment=done.environment, seconds=done.seconds
-        )
-
-    def _keep(self, seen: Observation, done: Done) -> None:
-        if done.weights is not None:
-            self.store.put_weights(seen.key, done.weights)
-        self.store.put(seen)
-
-    def _drop_weights(self) -> None:
-        for arm in self.plan.arms:
-            for trial in arm.search:
-                self.store.drop_weights(trial.key)
 
 
 def prepare(
@@ -230,36 +107,30 @@ def prepare(
     Raises:
         BadDistilledSet: another dataset, ipc or image shape than the track's.
         BadInput: an unknown student, or too few real images for validation and random subsets.
-        BadProtocol: the recipe needs what the set does not carry.
+        BadProtocol: the recipe needs what the set does not carry, or labels that real images
+            cannot have.
         MissingReference: no whole-set accuracy is known and training it was not asked for.
     """
     given = _given(real)
     _check_fit(distilled, track, workbench.dataset)
     dataset = workbench.dataset
-    shape = (dataset.channels, dataset.image_size, dataset.image_size)
-    table.check(track.student, shape, trusted=workbench.trusted)
-    random_subset(
-        dataset.train.labels, track.ipc, seed=0, among=workbench.split(track.validation_size).train
-    )
+    check_data(track, workbench)
     space = distilled.card.space.model_dump(mode="json")
-    entry = Entry(distilled.digest, space, distilled.learning_rate)
-    copy = RealCopy(dataset.digest, parse_space("standardized", dataset).model_dump(mode="json"))
+    augment.check(recipe.training.augmentation, dataset.train.shape)
+    entry = Entry(distilled.digest, space, distilled.learning_rate, distilled.card.soft_label_kind)
+    copy = RealCopy(dataset.digest, usual_space(dataset))
 
     def plan(*arms: Arm) -> Plan:
         return make_plan(track, recipe, entry, copy, arms=(*arms, *SCORED, *extra_arms))
 
-    shared = {
-        observation.key: observation
-        for reference in references(dataset.name, track.student)
-        for observation in reference.observations
-    }
+    _check_real_labels(plan("real_hard"))
     study = Study(
         plan=plan("real_hard"),
         workbench=workbench,
         store=store,
         entry=entry_card(distilled),
         real_hard=None,
-        shared=shared,
+        shared=shared_observations(track),
         distilled=distilled,
     )
     if given is None and (real.train or track.real_hard == "train"):
@@ -271,6 +142,32 @@ def prepare(
     if given is None:
         raise _missing(track, dataset)
     return replace(study, plan=plan(), real_hard=given)
+
+
+def check_data(track: Track, workbench: Workbench) -> None:
+    """Checks the student, and that the real data suffice for validation and random subsets.
+
+    Raises:
+        BadInput: an unknown student, too few images, or an augmentation that cannot be made.
+    """
+    dataset = workbench.dataset
+    shape = (dataset.channels, dataset.image_size, dataset.image_size)
+    table.check(track.student, shape, trusted=workbench.trusted)
+    for training in (track.hard, track.whole):
+        augment.check(training.augmentation, shape)
+    split = workbench.split(track.validation_size)
+    random_subset(dataset.train.labels, track.ipc, seed=0, among=split.train)
+
+
+def usual_space(dataset: Dataset) -> dict[str, Any]:
+    """The dataset's own standardised space, in which its whole set is trained."""
+    return parse_space("standardized", dataset).model_dump(mode="json")
+
+
+def shared_observations(track: Track) -> dict[str, Observation]:
+    """Observations of the reference records for the track's dataset and student, by trial key."""
+    found = references(track.dataset, track.student)
+    return {seen.key: seen for reference in found for seen in reference.observations}
 
 
 def entry_card(distilled: DistilledSet) -> EntryCard:
@@ -302,6 +199,21 @@ def _check_fit(distilled: DistilledSet, track: Track, dataset: Dataset) -> None:
                 expected=f"{expected} (track {track.id})",
                 got=str(got),
                 hint="Choose the track that fits (ddranking list tracks), or pack the set again.",
+            )
+
+
+def _check_real_labels(plan: Plan) -> None:
+    """Real images have no soft labels of their own; nothing here makes them yet."""
+    # To be fair they get those of the track's real_hard network, which takes its weights.
+    for arm in plan.arms:
+        if arm.training.labels.kind == "stored" and not arm.arm.startswith("syn"):
+            raise BadProtocol(
+                f"recipe {plan.recipe.id}",
+                expected=f"labels that real images have too (arm {arm.arm})",
+                got="stored soft labels; labelling real images by the track's real_hard network "
+                "is not in this version",
+                hint='Score with hard labels: --set "labels={kind: hard}" '
+                '--set "loss={kind: cross_entropy}".',
             )
 
 
@@ -340,7 +252,7 @@ def _missing(track: Track, dataset: Dataset) -> MissingReference:
         expected="a reference record, a training or a published number",
         got="none",
         hint=f"Add --train-real ({track.seeds} trainings, {visits:,} image visits), or "
-        '--real-accuracy 0.562 --real-source "paper, table", or put a measured reference record '
+        '--real-accuracy 0.85 --real-source "paper, table", or put a measured reference record '
         "into the folder $DDRANKING_REFERENCES.",
     )
 
@@ -356,14 +268,6 @@ def _measured(used: Sequence[Observation]) -> RealHard:
         accuracies=tuple(finals[seed] for seed in sorted(finals)),
         source="the observations of this record",
     )
-
-
-def _validation(known: Mapping[str, Observation]) -> dict[str, float]:
-    return {
-        key: seen.outcome.validation_accuracy
-        for key, seen in known.items()
-        if seen.outcome.validation_accuracy is not None
-    }
 
 
 def _picture(distilled: DistilledSet, workbench: Workbench) -> str | None:

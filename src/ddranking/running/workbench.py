@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,8 @@ from ddranking.data.images import Dataset, Images, Split, random_subset, stratif
 from ddranking.data.space import FittedSpace, fit, parse_space
 from ddranking.distilled.artifact import DistilledSet, as_float
 from ddranking.protocol.trial import Distilled, RandomImages, Trial
-from ddranking.training.fit import Job, LabelledImages
+from ddranking.training.fit import Job
+from ddranking.training.targets import LabelledImages
 
 
 @dataclass
@@ -58,7 +59,11 @@ class Workbench:
         train = self.dataset.train
         if isinstance(named, Distilled):
             made = self.distilled[named.digest]
-            return _tensors(as_float(made.images), made.labels)
+            plain = _tensors(as_float(made.images), made.labels)
+            if made.soft_labels is None:
+                return plain
+            soft = torch.from_numpy(np.array(made.soft_labels, dtype=np.float32))
+            return replace(plain, soft=soft, soft_kind=made.card.soft_label_kind)
         if isinstance(named, RandomImages):
             drawn = random_subset(
                 train.labels,

@@ -10,15 +10,14 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from uuid import uuid4
 
 from pydantic import Field, ValidationError, model_validator
 
 from ddranking.errors import BadFile, BadProtocol, StoreUnusable
+from ddranking.files import write_whole
 from ddranking.protocol.plan import ArmPlan, Entry, Plan, RealCopy, make_plan
 from ddranking.protocol.recipe import Recipe
 from ddranking.protocol.rules import Frozen
@@ -131,7 +130,8 @@ class Record(Frozen):
     @property
     def plan(self) -> Plan:
         """The plan that this record's observations must fill, from its own track and recipe."""
-        entry = Entry(self.entry.digest, self.entry.space, self.entry.learning_rate)
+        card = self.entry
+        entry = Entry(card.digest, card.space, card.learning_rate, card.soft_label_kind)
         copy = RealCopy(self.dataset.digest, self.dataset.space)
         present = {observation.trial.arm for observation in self.observations}
         arms: tuple[Arm, ...] = tuple(arm for arm in ARMS if arm in present)
@@ -174,14 +174,9 @@ class Record(Frozen):
             StoreUnusable: the folder cannot be written, or the disk is full.
         """
         target = Path(path)
-        partial = target.with_name(f".{target.name}.{uuid4().hex}.partial")
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            partial.write_text(self.to_json(), encoding="utf-8")
-            partial.replace(target)
+            write_whole(target, self.to_json().encode())
         except OSError as error:
-            with suppress(OSError):
-                partial.unlink(missing_ok=True)
             raise StoreUnusable(
                 f"record {target}",
                 expected="a place to write to",

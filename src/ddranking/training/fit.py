@@ -23,18 +23,10 @@ from ddranking.protocol.trial import Trial
 from ddranking.training.augment import augment
 from ddranking.training.losses import loss
 from ddranking.training.optim import optimizer, rate_factor
-from ddranking.training.targets import target
+from ddranking.training.targets import LabelledImages, targets
 
 EVALUATION_BATCH = {"cpu": 50, "cuda": 2000}
 """Images a batch in evaluation: on a CPU, 50 keep the first layer's maps in the cache."""
-
-
-@dataclass(frozen=True)
-class LabelledImages:
-    """Images float32 [N,C,H,W] in the trial's space and labels int64 [N]."""
-
-    images: Tensor
-    labels: Tensor
 
 
 @dataclass(frozen=True)
@@ -123,9 +115,11 @@ def train(
         the mean loss per image of the last epoch (None where not finite), and the steps taken.
     """
     rules: Training = trial.training
-    images, labels = data.images.to(device), data.labels.to(device)
+    data = data.to(device)
+    images = data.images
     order = torch.Generator().manual_seed(seeds.derive(trial.seed, "order"))
     chance = torch.Generator().manual_seed(seeds.derive(trial.seed, "augmentation"))
+    views = torch.Generator().manual_seed(seeds.derive(trial.seed, "labels"))
     optim = optimizer(rules.optimizer, network.parameters(), trial.rate)
     total, steps = torch.zeros((), device=device), 0
     network.train()
@@ -133,15 +127,15 @@ def train(
         for group in optim.param_groups:
             group["lr"] = trial.rate * rate_factor(rules.schedule, epoch, rules.epochs)
         total.zero_()
+        wanted = targets(rules.labels, data, epoch, views)
         for batch in _batches(len(images), rules.batch_size, order):
             chosen = slice(None) if batch is None else batch.to(device)
-            inputs = augment(images[chosen], rules.augmentation, chance)
-            wanted = target(rules.labels, labels[chosen])
+            made = augment(images[chosen], rules.augmentation, chance)
             optim.zero_grad(set_to_none=True)
-            value = loss(rules.loss, network(inputs), wanted)
+            value = loss(rules.loss, network(made.images), wanted.take(chosen).mixed(made.mixes))
             value.backward()
             optim.step()
-            total += value.detach() * len(inputs)
+            total += value.detach() * len(made.images)
             steps += 1
         progress((epoch + 1) / rules.epochs)
     mean = float(total) / len(images)

@@ -9,7 +9,7 @@ function scale(low, high, from, to, count = 5) {
   const map = (value) => from + ((value - low) / (high - low)) * (to - from);
   map.ticks = [];
   for (let k = Math.ceil(low / step); k * step <= high + step * 1e-9; k++) map.ticks.push(k * step);
-  map.name = (tick) => percent(tick, step < 0.0099 ? 1 : 0);
+  map.words = (tick) => percent(tick, step < 0.0099 ? 1 : 0);
   map.low = low;
   map.high = high;
   return map;
@@ -26,11 +26,11 @@ function axes(x, y, frame, words) {
   return svg("g", { class: "axes" },
     x.ticks.map((tick) => [
       svg("line", { x1: x(tick), x2: x(tick), y1: top, y2: bottom, class: "grid" }),
-      svg("text", { x: x(tick), y: bottom + 16, "text-anchor": "middle" }, x.name(tick)),
+      svg("text", { x: x(tick), y: bottom + 16, "text-anchor": "middle" }, x.words(tick)),
     ]).flat(),
     y.ticks.map((tick) => [
       svg("line", { x1: left, x2: right, y1: y(tick), y2: y(tick), class: "grid" }),
-      svg("text", { x: left - 6, y: y(tick) + 4, "text-anchor": "end" }, y.name(tick)),
+      svg("text", { x: left - 6, y: y(tick) + 4, "text-anchor": "end" }, y.words(tick)),
     ]).flat(),
     svg("text", { x: (left + right) / 2, y: bottom + 34, "text-anchor": "middle", class: "name" },
       words.x),
@@ -167,7 +167,7 @@ function stepPath(ranks, x, y) {
 
 /** Accuracies of arms as bars from zero, with the interval and a dot a seed. `arms`: [{name, values}] */
 function armBars(arms, width) {
-  const left = 92, right = width - 12, row = 34, height = arms.length * row + 34;
+  const left = 92, right = width - 24, row = 34, height = arms.length * row + 34;
   const x = scale(0, Math.min(1, Math.max(...arms.flatMap((arm) => arm.values)) * 1.12 + 0.02),
     left, right, width < 420 ? 4 : 6);
   return svg("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img",
@@ -175,7 +175,7 @@ function armBars(arms, width) {
       `${arm.name} ${percent(mean(arm.values))} percent`).join(", ")}` },
     svg("g", { class: "axes" }, x.ticks.map((tick) => [
       svg("line", { x1: x(tick), x2: x(tick), y1: 4, y2: height - 30, class: "grid" }),
-      svg("text", { x: x(tick), y: height - 12, "text-anchor": "middle" }, `${x.name(tick)} %`),
+      svg("text", { x: x(tick), y: height - 12, "text-anchor": "middle" }, `${x.words(tick)} %`),
     ]).flat()),
     arms.map((arm, k) => {
       const middle = k * row + row / 2 + 2, value = mean(arm.values);
@@ -203,7 +203,7 @@ function sweep(selection, width, height = 130) {
     svg("g", { class: "axes" },
       y.ticks.map((tick) => [
         svg("line", { x1: frame.left, x2: frame.right, y1: y(tick), y2: y(tick), class: "grid" }),
-        svg("text", { x: frame.left - 6, y: y(tick) + 4, "text-anchor": "end" }, y.name(tick)),
+        svg("text", { x: frame.left - 6, y: y(tick) + 4, "text-anchor": "end" }, y.words(tick)),
       ]).flat(),
       selection.rates.map((rate, k) => svg("text",
         { x: x(k), y: frame.bottom + 18, "text-anchor": "middle" }, `${rate}`))),

@@ -253,8 +253,10 @@ function drawCharts(shown) {
   const pinned = pins(), width = (id) => Math.max(280, byId(id).clientWidth);
   const chosen = shown.length ? shown : rows;
   const many = chosen.length > 14;
+  const oneRecipe = new Set(board.entries.map((entry) => entry.rules.name)).size === 1;
+  const name = (row) => (oneRecipe || chosen.length > 40 ? row.entry.method : row.label);
   byId("scatter").replaceChildren(scatter(chosen.map((row) => ({
-    id: row.entry.id, label: chosen.length > 40 ? row.entry.method : row.label,
+    id: row.entry.id, label: name(row),
     hlr: row.entry.hlrEstimate.mean, ior: row.entry.iorEstimate.mean,
     labels: row.entry.rules.labels, front: row.entry.front,
     hue: row.entry.hue, pin: pinned.indexOf(row.entry.id) + 1,
@@ -263,7 +265,7 @@ function drawCharts(shown) {
   const drawn = chosen.filter((row, k) => k < 12 || pinned.includes(row.entry.id));
   const over = placesOver(board.entries, drawn.map((row) => row.index), 200);
   byId("lines").replaceChildren(rankLines(drawn.map((row, k) => ({
-    id: row.entry.id, label: row.label, hue: row.entry.hue,
+    id: row.entry.id, label: name(row), hue: row.entry.hue,
     pin: pinned.indexOf(row.entry.id) + 1,
     places: over[k],
   })), width("lines")));

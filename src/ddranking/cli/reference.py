@@ -1,0 +1,65 @@
+"""``ddranking reference``: arms that every entry shares, measured once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from ddranking.api import Runtime, dataset, pool
+from ddranking.cli.score import NO_RUNTIME, RulesOptions, RuntimeOptions
+
+
+def reference(
+    rules: RulesOptions,
+    arms: Annotated[
+        tuple[Literal["real_hard", "rdm_hard", "rdm_any"], ...],
+        Parameter(name="--arm", negative=""),
+    ] = ("rdm_any",),
+    runtime: RuntimeOptions = NO_RUNTIME,
+    *,
+    out: Path,
+) -> None:
+    """Train arms that do not depend on an entry, and write them as a reference record.
+
+    Put the file into records/reference, or into the folder that $DDRANKING_REFERENCES names: every
+    later score of the same track, recipe and copy of the data finds it there.
+
+    Args:
+        rules: track and recipe (the recipe matters to rdm_any alone).
+        arms: real_hard (the whole real set), rdm_hard, rdm_any; may be repeated.
+        runtime: store, data and device.
+        out: the reference record.
+    """
+    from ddranking.cli.progress import ARM_NAMES, TrainingProgress
+    from ddranking.cli.score import check_writable
+    from ddranking.running.shared import prepare_shared
+    from ddranking.running.shared import reference as made_of
+    from ddranking.running.store import Store
+    from ddranking.running.workbench import Workbench
+    from ddranking.scoring.statistics import estimate
+
+    where: Runtime = runtime.runtime()
+    track, recipe = rules.rules().resolve()
+    check_writable(out)
+    cache = Path(where.cache) if where.cache else None
+    bench = Workbench(dataset(track.dataset, where), {}, cache, where.trusted)
+    work = prepare_shared(track, recipe, bench, Store(where.store), arms=arms)
+    known = work.known()
+    bar = TrainingProgress("Shared arms", work.outlook(known), done=len(known))
+    with bar, pool(bench, where) as workers:
+        known = work.run(workers, bar)
+    made_of(work, known).save(out)
+    for arm in work.plan.arms:
+        finals = {
+            one.trial.seed: one.outcome.test_accuracy
+            for one in known.values()
+            if one.trial.arm == arm.arm and one.outcome.test_accuracy is not None
+        }
+        values = estimate([finals[seed] for seed in sorted(finals)])
+        print(
+            f"{ARM_NAMES[arm.arm]}: {values.mean:.2%} "
+            f"[{values.low:.2%}, {values.high:.2%}], n = {values.n}"
+        )
+    print(f"Wrote {out}")

@@ -1,0 +1,163 @@
+"""Work: the trainings of a plan, from what is known to nothing left.
+
+What is known lies in the store and in reference records; what is pending follows from it. Every
+finished training is in the store before the next one is looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ddranking.errors import BadInput
+from ddranking.protocol.plan import Plan
+from ddranking.protocol.trial import Arm, Trial
+from ddranking.running.local import Pool, Watcher
+from ddranking.running.store import Store
+from ddranking.running.workbench import Workbench
+from ddranking.running.worker import Done, Task
+from ddranking.scoring.observation import Observation, Outcome
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Part ``index`` of ``count`` (1-based) of what is pending, for runs that share a store."""
+
+    index: int = 1
+    count: int = 1
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.index <= self.count:
+            raise BadInput("--shard", expected="I/N with 1 <= I <= N", got=str(self))
+
+    def __str__(self) -> str:
+        return f"{self.index}/{self.count}"
+
+    def holds(self, trial: Trial) -> bool:
+        """Whether this part trains the trial: decided by its key, whatever else is pending."""
+        return int(trial.key[:12], 16) % self.count == self.index - 1
+
+
+@dataclass(frozen=True)
+class Work:
+    """A plan, the data its trials name, and where their observations are.
+
+    ``shared`` are observations of reference records, by trial key; they count like stored ones.
+    """
+
+    plan: Plan
+    workbench: Workbench
+    store: Store
+    shared: Mapping[str, Observation]
+
+    def known(self) -> dict[str, Observation]:
+        """Observations of the plan that the store or the references hold, by trial key."""
+        found: dict[str, Observation] = {}
+        for arm in self.plan.arms:
+            found |= self._look(arm.search)
+            rate = arm.selected(_validation(found))
+            if rate is not None:
+                found |= self._look(arm.finals(rate))
+        return found
+
+    def knows(self, name: Arm) -> bool:
+        """Whether every training of one arm is known."""
+        arm = self.plan.arm(name)
+        known = self.known()
+        return arm is not None and not arm.pending(_validation(known), known)
+
+    def pending(self, known: Mapping[str, Observation]) -> list[Trial]:
+        """What can be trained now."""
+        return self.plan.pending(_validation(known), known)
+
+    def run(
+        self,
+        pool: Pool,
+        watcher: Watcher,
+        shard: Shard = Shard(),
+    ) -> dict[str, Observation]:
+        """Trains what is pending, in steps, until nothing (of this shard) is left.
+
+        Every finished training is in the store before the next one is looked at, so that a killed
+        run loses only what was training.
+
+        Returns:
+            all known observations.
+        """
+        known = self.known()
+        while mine := [trial for trial in self.pending(known) if shard.holds(trial)]:
+            tasks = [Task(trial, self._weights(trial)) for trial in mine]
+            for task, done in pool.run(tasks, watcher):
+                seen = self._observe(task, done, known)
+                self._keep(seen, done)
+                known[seen.key] = seen
+                watcher.finished(task.trial)
+            known |= self.known()  # finals of a search that is whole now, and what others wrote
+        if not self.pending(known):
+            self._drop_weights()
+        return known
+
+    def outlook(self, known: Mapping[str, Observation]) -> dict[str, float]:
+        """The effort of everything that is still to do, by trial key, in image visits.
+
+        Finals whose rate is not selected yet stand under a name of their own; they are only
+        evaluated, at a third of a visit an image.
+        """
+        validation, left = _validation(known), {}
+        reading = len(self.workbench.dataset.test) / 3
+        for arm in self.plan.arms:
+            rate = arm.selected(validation)
+            for trial in arm.search if rate is None else arm.finals(rate):
+                if trial.key not in known:
+                    searched = trial.evaluate == "test" and arm.search
+                    left[trial.key] = reading + (0 if searched else self.workbench.visits(trial))
+            if rate is None:
+                first = arm.search[0].key
+                left |= {f"{first}/{seed}": reading for seed in range(arm.seeds)}
+        return left
+
+    def _look(self, trials: Sequence[Trial]) -> dict[str, Observation]:
+        seen = {
+            trial.key: self.shared.get(trial.key) or self.store.get(trial.key) for trial in trials
+        }
+        return {key: observation for key, observation in seen.items() if observation is not None}
+
+    def _weights(self, trial: Trial) -> Path | None:
+        """Weights that the search already trained for this final trial, where they are kept."""
+        if trial.evaluate == "validation":
+            return None
+        searched = trial.searched_as()
+        known = self.store.get(searched.key)
+        return self.store.weights(searched.key) if known is not None else None
+
+    def _observe(self, task: Task, done: Done, known: Mapping[str, Observation]) -> Observation:
+        trial = task.trial
+        loss, steps = done.train_loss, done.steps
+        if steps == 0:  # evaluated from the weights of the search: the training is that one's
+            searched = known[trial.searched_as().key].outcome
+            loss, steps = searched.train_loss, searched.steps
+        outcome = Outcome.model_validate(
+            {f"{trial.evaluate}_accuracy": done.accuracy, "train_loss": loss, "steps": steps}
+        )
+        return Observation(
+            trial=trial, outcome=outcome, environment=done.environment, seconds=done.seconds
+        )
+
+    def _keep(self, seen: Observation, done: Done) -> None:
+        if done.weights is not None:
+            self.store.put_weights(seen.key, done.weights)
+        self.store.put(seen)
+
+    def _drop_weights(self) -> None:
+        for arm in self.plan.arms:
+            for trial in arm.search:
+                self.store.drop_weights(trial.key)
+
+
+def _validation(known: Mapping[str, Observation]) -> dict[str, float]:
+    return {
+        key: seen.outcome.validation_accuracy
+        for key, seen in known.items()
+        if seen.outcome.validation_accuracy is not None
+    }

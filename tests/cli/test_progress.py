@@ -1,0 +1,47 @@
+import io
+
+import pytest
+from rich.console import Console
+
+from ddranking.cli.progress import ARM_NAMES, TrainingProgress
+from ddranking.protocol.trial import ARMS
+
+
+@pytest.fixture
+def trials(make_record):
+    return [seen.trial for seen in make_record().observations]
+
+
+def test_every_arm_has_words_of_its_own() -> None:
+    assert set(ARMS) <= ARM_NAMES.keys()
+    assert len(set(ARM_NAMES.values())) == len(ARM_NAMES)
+
+
+def test_without_a_terminal_there_is_a_line_for_each_training(trials, capsys) -> None:
+    with TrainingProgress("Mine", {trial.key: 1.0 for trial in trials[:3]}, done=2) as bar:
+        for trial in trials[:3]:
+            bar.running(trial, 0.5)
+            bar.finished(trial)
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split()[0] for line in lines] == ["3/5", "4/5", "5/5"]
+    assert lines[0] == "3/5 distilled images, hard labels, rate 0.001, seed 0"
+
+
+def test_on_a_terminal_it_shows_count_arm_and_time_left(trials, monkeypatch) -> None:
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=True, width=140)
+    monkeypatch.setattr("ddranking.cli.progress.Console", lambda **_: console)
+    with TrainingProgress("Mine", {trial.key: 2.0 for trial in trials[:4]}) as bar:
+        bar.finished(trials[0])
+        bar.running(trials[1], 0.5)
+        bar.bar.refresh()
+        assert bar.bar.tasks[0].completed == 3.0
+        assert bar.bar.tasks[0].total == 8.0
+    text = screen.getvalue()
+    for word in ("Mine: distilled images, hard labels", "1/4 trainings", "left"):
+        assert word in text
+
+
+def test_nothing_to_do_is_no_division_by_zero() -> None:
+    with TrainingProgress("Mine", {}, done=3) as bar:
+        assert bar.bar.tasks == [] or bar.bar.tasks[0].total > 0

@@ -1,0 +1,92 @@
+"""Sets with stored soft labels: what a worker trains on, and what is refused before training."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from ddranking.distilled.artifact import DistilledSet
+from ddranking.errors import BadProtocol
+from ddranking.running.workbench import Workbench
+from ddranking.running.worker import Task, perform
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+SOFT = ("labels={kind: stored}", "loss={kind: soft_cross_entropy}")
+
+
+@pytest.fixture(scope="module")
+def labelled(candidate) -> DistilledSet:
+    """The candidate with three views of logits that prefer its classes."""
+    noise = np.random.default_rng(0).normal(size=(10, 3, 10))
+    soft = (10 * np.eye(10)[:, None] + noise).astype(np.float32)
+    card = candidate.card.model_copy(update={"soft_label_kind": "logits"})
+    return replace(candidate, soft_labels=soft, card=card)
+
+
+def test_the_worker_is_given_the_soft_labels_and_trains_on_them(
+    make_study, labelled, digits
+) -> None:
+    study = make_study(distilled=labelled)
+    trial = study.plan.arm("syn_any").finals(0.1)[0]
+    soft = trial.training.model_validate(
+        {
+            **trial.training.model_dump(mode="json"),
+            "labels": {"kind": "stored"},
+            "loss": {"kind": "kl", "temperature": 2},
+            "epochs": 40,
+        }
+    )
+    bench = Workbench(digits, {labelled.digest: labelled})
+    seen = bench.training_images(trial)
+    assert seen.soft_kind == "logits"
+    assert np.array_equal(seen.soft.numpy(), labelled.soft_labels)
+    assert not np.shares_memory(seen.soft.numpy(), labelled.soft_labels)
+    done = perform(Task(trial.model_copy(update={"training": soft})), bench, torch.device("cpu"))
+    assert done.steps == 40
+    assert done.accuracy > 0.4
+
+
+def test_random_and_real_images_have_no_soft_labels(make_study, labelled) -> None:
+    study = make_study(distilled=labelled)
+    for arm in ("rdm_any", "real_hard"):
+        seen = study.workbench.training_images(study.plan.arm(arm).finals(0.1)[0])
+        assert (seen.soft, seen.soft_kind) == (None, None)
+
+
+def test_soft_labels_are_left_alone_by_rules_with_hard_ones(
+    make_study, labelled, candidate
+) -> None:
+    with_soft, without = (make_study(distilled=each) for each in (labelled, candidate))
+    results = []
+    for study in (with_soft, without):
+        [trial, *_] = study.plan.arm("syn_any").finals(0.1)
+        results.append(perform(Task(trial), study.workbench, torch.device("cpu")))
+    assert results[0].accuracy == results[1].accuracy
+    assert results[0].train_loss == results[1].train_loss
+
+
+def test_a_set_without_soft_labels_is_refused_before_any_training(make_study) -> None:
+    with pytest.raises(BadProtocol, match="carries soft labels, got a set without") as caught:
+        make_study(changes=SOFT)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_random_images_without_labels_stop_a_score_before_any_training(
+    make_study, labelled, tmp_path
+) -> None:
+    """Until the track's network labels them, rdm_any would not be what syn_any is compared with."""
+    with pytest.raises(BadProtocol, match=r"rdm_any.*not in this version.*--set") as caught:
+        make_study(distilled=labelled, changes=SOFT)
+    assert len(str(caught.value).splitlines()) == 1
+    assert not list((tmp_path / "store").rglob("*.json"))
+    whole = ("track.whole.labels={kind: stored}", "track.whole.loss={kind: kl}")
+    with pytest.raises(BadProtocol, match=r"arm real_hard"):
+        make_study(distilled=labelled, changes=whole)
+
+
+def test_an_augmentation_that_cannot_be_made_stops_a_score(make_study) -> None:
+    wrong = "[{kind: torchvision, name: RandomRotation, parameters: {angle: 3}}]"
+    for change in (f"augmentation={wrong}", f"track.hard.augmentation={wrong}"):
+        with pytest.raises(BadProtocol, match=r"torchvision RandomRotation.*angle"):
+            make_study(changes=(change,))
