@@ -53,9 +53,9 @@ class Runtime:
         watcher: told of progress.
     """
 
-    store: str | os.PathLike[str] | None = None
-    data_root: str | os.PathLike[str] | None = None
-    cache: str | os.PathLike[str] | None = None
+    store: str | Path | None = None
+    data_root: str | Path | None = None
+    cache: str | Path | None = None
     device: str | None = None
     workers: int | None = None
     trusted: bool = False
