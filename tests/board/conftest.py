@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import pytest
 
 from ddranking.board.reading import Skipped
 from ddranking.board.site import build
+from ddranking.scoring.marks import Rerun, Verification, agreement
 from ddranking.scoring.record import Invalidation, Record
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
@@ -63,6 +64,31 @@ def records(make_record) -> list[Record]:
     made[0] = made[0].model_copy(update={"entry": card, "picture": picture(), "notes": ("A note",)})
     mark = Invalidation(reason="trained on test images", date="2026-01-02", by="a maintainer")
     return [*made, make_record("Out").model_copy(update={"invalidated": mark})]
+
+
+@pytest.fixture(scope="session")
+def verified() -> Callable[..., Record]:
+    """Gives a record the mark of somebody whose trainings came out the same."""
+
+    def verified_(record: Record, by: str = "Ada") -> Record:
+        values = record.accuracy["syn_any"].values
+        seen = agreement(range(5), values, values, 0.02)
+        rerun = Rerun(
+            seeds=(0, 1, 2, 3, 4),
+            accuracies=values,
+            difference=seen.difference,
+            p_value=seen.p_value,
+        )
+        mark = Verification(
+            by=by,
+            date="2026-02-03",
+            margin=0.02,
+            environments=(record.observations[0].environment,),
+            arms={"syn_any": rerun},
+        )
+        return record.model_copy(update={"trust": "verified", "verification": mark})
+
+    return verified_
 
 
 def picture(size: tuple[int, int] = (40, 8)) -> str:

@@ -263,6 +263,25 @@ def test_an_entry_opens_by_keyboard_and_shows_everything(visit, site):
     assert page.evaluate("document.activeElement.textContent") == "DC"
 
 
+def test_a_verified_entry_says_who_when_and_where(visit, make_record, verified, tmp_path):
+    hostile = "<b>Ada</b>\u202e</script>"
+    marked = [verified(make_record("A"), hostile), make_record("B")]
+    page = visit(build(marked, tmp_path).as_uri()).page
+    assert page.locator("td.column-trust").all_text_contents() == ["verified", "self-measured"]
+    page.locator("button.entry", has_text="A").click()
+    settle(page)
+    part = page.locator("#entry-body section", has=page.locator("h3", has_text="Verified"))
+    words = part.text_content()
+    for word in ("<b>Ada</b></script>", "2026-02-03", "2.00 points", "seeds 0, 1, 2, 3, 4"):
+        assert word in words, word
+    assert "invented" in words, "where: the environment"
+    assert part.locator("b").count() == 0
+    page.keyboard.press("Escape")
+    page.locator("button.entry", has_text="B").click()
+    settle(page)
+    assert page.locator("#entry-body h3", has_text="Verified").count() == 0
+
+
 def test_bibtex_and_address_are_copied(visit, served):
     page = visit(served, permissions=["clipboard-read", "clipboard-write"]).page
     page.fill("#w-number", "0.3")

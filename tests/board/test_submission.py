@@ -104,12 +104,31 @@ def test_a_changed_track_is_an_error_and_a_changed_recipe_a_warning(make_record,
     assert severity == "warning" and "custom" in words
 
 
-def test_verified_is_not_for_authors_to_write(good, tmp_path):
-    verified = good.model_copy(update={"trust": "verified"})
-    new, base = save(verified, tmp_path / "new" / "a.json"), tmp_path / "base"
+def test_verified_is_not_for_authors_to_write(good, verified, tmp_path):
+    marked = verified(good)
+    new, base = save(marked, tmp_path / "new" / "a.json"), tmp_path / "base"
     assert any("verify" in message for message in messages(check([new])))
-    save(verified, base / "a.json")
-    assert check([new], base=base).ok
+    save(marked, base / "a.json")
+    report = check([new], base=base)
+    assert report.ok and not report.findings
+
+
+def test_a_new_mark_waits_for_a_maintainer(make_record, good, verified, tmp_path):
+    base = save(good, tmp_path / "base" / "a.json")
+    for mark in (
+        verified(good),
+        good.invalidate(reason="made of test images", by="Ada", date="2026-02-03"),
+    ):
+        report = check([save(mark, tmp_path / "new.json")], base=base)
+        assert report.ok
+        [told] = messages(report, "warning")
+        assert "newly" in told and "Ada" in told
+    save(verified(good), base)
+    [told] = messages(check([save(good, tmp_path / "new.json")], base=base), "warning")
+    assert "without the mark" in told
+    other = make_record("New", syn_any=(0.31, 0.30, 0.31, 0.30, 0.32))
+    renewed = verified(other.model_copy(update={"picture": good.picture}))
+    assert not check([save(renewed, tmp_path / "new.json")], base=base).ok
 
 
 def test_an_invalidated_record_cannot_come_back(good, tmp_path):

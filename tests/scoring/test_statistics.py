@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from ddranking.errors import ValueOutOfRange
-from ddranking.scoring.statistics import compare_paired, estimate, holm
+from ddranking.scoring.statistics import compare_paired, equivalent_paired, estimate, holm
 
 FRACTIONS = st.floats(0, 1)
 PAIRS = st.lists(st.tuples(FRACTIONS, FRACTIONS), min_size=2, max_size=12)
@@ -124,3 +124,66 @@ def test_adjustment_does_not_depend_on_the_order() -> None:
 
 def test_no_comparison_needs_no_adjustment() -> None:
     assert holm([]) == []
+
+
+# --- Equivalence ----------------------------------------------------------------------------------
+
+
+@given(PAIRS, st.floats(0.001, 0.5))
+def test_equivalence_is_scipys_two_one_sided_tests(pairs, margin) -> None:
+    a, b = ([pair[i] for pair in pairs] for i in (0, 1))
+    differences = np.subtract(a, b)
+    if np.std(differences) < 1e-6:
+        return
+    seen = equivalent_paired(a, b, margin)
+    above, below = (
+        stats.ttest_1samp(differences, end, alternative=side).pvalue
+        for end, side in ((-margin, "greater"), (margin, "less"))
+    )
+    assert seen.p_value == pytest.approx(max(above, below), abs=1e-9)
+    beyond = min(
+        stats.ttest_1samp(differences, margin, alternative="greater").pvalue,
+        stats.ttest_1samp(differences, -margin, alternative="less").pvalue,
+    )
+    assert seen.p_differs == pytest.approx(beyond, abs=1e-9)
+    low, high = stats.ttest_1samp(differences, 0).confidence_interval(0.9)
+    assert (seen.low, seen.high) == pytest.approx((low, high), abs=1e-9)
+
+
+@given(PAIRS, st.floats(0.001, 0.5))
+def test_the_verdict_is_where_the_90_percent_interval_lies(pairs, margin) -> None:
+    a, b = ([pair[i] for pair in pairs] for i in (0, 1))
+    seen = equivalent_paired(a, b, margin)
+    if min(abs(abs(end) - margin) for end in (seen.low, seen.high)) < 1e-9:
+        return
+    inside = -margin < seen.low and seen.high < margin
+    outside = seen.low > margin or seen.high < -margin
+    assert seen.verdict == ("agrees" if inside else "differs" if outside else "cannot tell")
+    other = equivalent_paired(b, a, margin)
+    assert other.verdict == seen.verdict
+    assert other.p_value == pytest.approx(seen.p_value, abs=1e-12)
+
+
+def test_what_is_at_the_margin_is_taken_for_equal_once_in_twenty() -> None:
+    """10,000 experiments with a true difference of the margin: the test keeps its 5 %."""
+    draws = np.random.default_rng(20260102).normal(0.02, 0.008, size=(10_000, 5))
+    mean, error = draws.mean(1), draws.std(1, ddof=1) / 5**0.5
+    t = stats.t.ppf(0.95, 4)
+    slow = (mean + t * error < 0.02) & (mean - t * error > -0.02)
+    seen = [equivalent_paired(row, [0.0] * 5, 0.02).verdict for row in draws.tolist()]
+    assert [each == "agrees" for each in seen] == slow.tolist()
+    assert slow.mean() == pytest.approx(0.05, abs=0.0066)
+
+
+@pytest.mark.parametrize(
+    ("shift", "verdict"),
+    [(0.0, "agrees"), (0.25, "cannot tell"), (0.5, "differs"), (-0.5, "differs")],
+)
+def test_equivalence_without_spread(shift, verdict) -> None:
+    assert equivalent_paired([0.5 + shift] * 3, [0.5] * 3, 0.25).verdict == verdict
+
+
+@pytest.mark.parametrize("margin", [0.0, -0.1, float("nan"), float("inf")])
+def test_a_margin_is_a_positive_number(margin) -> None:
+    with pytest.raises(ValueOutOfRange, match="margin"):
+        equivalent_paired([0.1, 0.2], [0.1, 0.2], margin)

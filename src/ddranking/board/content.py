@@ -16,6 +16,7 @@ from ddranking.board.ranking import LEVEL, Board, Row, entry_id
 from ddranking.board.reading import Skipped
 from ddranking.board.reported import reported_tables
 from ddranking.protocol.recipe import Recipe
+from ddranking.scoring.marks import Verification
 from ddranking.scoring.observation import Environment
 from ddranking.scoring.record import RealHard, Record
 
@@ -159,6 +160,7 @@ def _entry(record: Record, shared: Shared) -> dict[str, Any]:
         "seconds": round(sum(seen.seconds for seen in record.observations)),
         "diverged": sum(seen.outcome.diverged for seen in record.observations),
         "trust": record.trust,
+        **_verified(record.verification, shared),
         "notes": [tidy(note) for note in record.notes[:20]],
         "created": tidy(record.created, 40),
         "implementation": record.implementation,
@@ -210,6 +212,29 @@ def phrase(value: Any, depth: int = 0) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _verified(mark: Verification | None, shared: Shared) -> dict[str, Any]:
+    """Who trained a record again, when, where, and how each arm came out; nothing without it."""
+    if mark is None:
+        return {}
+    return {
+        "verified": {
+            "by": tidy(mark.by, SHORT),
+            "date": mark.date,
+            "margin": mark.margin,
+            "environments": _environments(mark.environments, shared),
+            "arms": {
+                tidy(arm, SHORT): {
+                    "seeds": rerun.seeds[:1000],
+                    "mean": rerun.difference.mean,
+                    "low": rerun.difference.low,
+                    "high": rerun.difference.high,
+                }
+                for arm, rerun in mark.arms.items()
+            },
+        }
+    }
 
 
 def _environments(seen: Iterable[Environment], shared: Shared) -> list[int]:

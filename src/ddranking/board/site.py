@@ -142,7 +142,7 @@ def text_table(board: Board) -> Table:
 
 def _bytes(record: Record) -> bytes:
     """The record on one line: the same values as ``Record.to_json``, a tenth of the time."""
-    return canonical_json(record.model_dump(mode="json", by_alias=True)) + b"\n"
+    return canonical_json(record.to_values()) + b"\n"
 
 
 def _percent(value: Estimate) -> str:

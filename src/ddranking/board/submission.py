@@ -160,13 +160,30 @@ def _implementation(record: Record, before: Sequence[Record]) -> list[Told]:
 
 
 def _trust(record: Record, before: Sequence[Record]) -> list[Told]:
-    if record.trust != "verified" or any(old.trust == "verified" for old in before):
+    """A verified mark must be on the board, or be added to a record that is there as it was.
+
+    Who wrote a mark is not in its bytes: a maintainer says whether it is theirs.
+    """
+    mark = record.verification
+    same = [old for old in before if old.observations == record.observations]
+    if mark is None:
+        marked = any(old.verification for old in same)
+        return [("warning", "is verified on the board, here without the mark")] if marked else []
+    if any(old.verification == mark for old in same):
         return []
-    return [("error", "handed in as verified: only ddranking verify, run by a maintainer, does so")]
+    if same:
+        who = f"{mark.by} on {mark.date}"
+        return [("warning", f"newly verified by {who}: a maintainer must confirm that they ran it")]
+    return [
+        ("error", "handed in as verified: ddranking verify marks what is on the board (--base)")
+    ]
 
 
 def _history(record: Record, before: Sequence[Record]) -> list[Told]:
     found: list[Told] = []
+    if record.invalidated and not any(old.invalidated for old in before):
+        mark = record.invalidated
+        found.append(("warning", f"newly invalidated by {mark.by}: {mark.reason}"))
     for old in before:
         if old.invalidated and not record.invalidated:
             found.append(("error", f"was invalidated ({old.invalidated.reason}) and is not here"))

@@ -31,6 +31,7 @@ _GROUPS = {
     "score": "score:score",
     "reference": "reference:reference",
     "compare": "records:compare",
+    "verify": "verify:verify",
     "list": "tables:list_names",
 }
 for _name, _home in _GROUPS.items():

@@ -130,6 +130,24 @@ def check(
 
 
 @board.command
+def invalidate(record: Path, *, reason: str, by: str, date: str | None = None) -> None:
+    """Take a record out of the ranking, with a reason; it stays in the file and on the page.
+
+    Args:
+        record: the record, which is written anew with the mark in it.
+        reason: what is wrong with it, for everybody to read.
+        by: who says so.
+        date: YYYY-MM-DD of the mark; today by default.
+    """
+    from ddranking.scoring.marks import day
+    from ddranking.scoring.record import load_record
+
+    marked = load_record(record).invalidate(reason=reason, by=by, date=day(date))
+    marked.save(record)
+    print(f"{marked.entry.method} on {marked.track.id} is out of the ranking: {reason.strip()}")
+
+
+@board.command
 def serve(folder: Path = Path("site"), *, port: int = 8000) -> None:
     """Serve a built page to this machine's browser.
 

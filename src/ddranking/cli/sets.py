@@ -15,6 +15,7 @@ from ddranking.errors import BadInput
 if TYPE_CHECKING:
     from ddranking.data.catalog import DatasetFacts
     from ddranking.distilled.artifact import DistilledSet
+    from ddranking.distilled.doctor import Finding
 
 
 @Parameter(name="*")
@@ -101,20 +102,32 @@ def inspect(
     file: Path,
     *,
     dataset: str | None = None,
+    probe: bool | None = None,
     png: Path | None = None,
+    data_root: Path | None = None,
+    cache: Path | None = None,
     json_: Annotated[bool, Parameter(name="--json", negative="")] = False,
 ) -> int:
     """Show a packed set: card, digest, labels and pixel statistics, and its picture grid.
 
+    With --dataset it is also examined: image space, labels, class order, real images among it.
+    Each finding says ok, note or wrong, why, and what fixes it. Exit code 1 where one is wrong.
+
     Args:
         file: a packed distilled set (.safetensors).
-        dataset: the dataset that it should be for; exit code 1 where it is for another.
+        dataset: the dataset that it should be for; its training images are compared with the set.
+        probe: a minute of training that compares image spaces; where statistics leave them open
+            by default.
         png: write the images as a grid, a row a class.
+        data_root: folder of the original dataset, where it was not prepared before.
+        cache: folder of prepared datasets and fitted whitenings.
         json_: print JSON.
     """
     from ddranking.distilled.artifact import load
     from ddranking.distilled.picture import grid
 
+    if probe and dataset is None:
+        raise BadInput("--probe", expected="--dataset NAME beside it", got="none")
     distilled = load(file)
     facts = _facts(distilled)
     if png is not None:
@@ -124,17 +137,60 @@ def inspect(
             raise BadInput(
                 f"--png {png}", expected="a PNG file that can be written", got=str(error)
             ) from None
+    other = dataset is not None and dataset != distilled.card.dataset
+    findings: list[Finding] = []
+    if dataset is not None and not other:
+        findings = _examined(distilled, (data_root, cache), probe)
+        facts["findings"] = [vars(each) for each in findings]
     if json_:
         print(json.dumps(facts, indent=1))
     else:
         for name, value in facts.items():
-            print(f"{name:16} {value}")
+            if name != "findings":
+                print(f"{name:16} {value}")
         if png is not None:
             print(f"{'picture':16} {png}")
-    if dataset is not None and dataset != distilled.card.dataset:
+        for each in findings:
+            fix = f". Fix: {each.fix}" if each.fix else ""
+            print(f"{each.severity:5} {each.subject}: {each.text}{fix}")
+    if other:
         print(f"This set is for {distilled.card.dataset}, not for {dataset}.")
-        return 1
-    return 0
+    return int(other or any(each.severity == "wrong" for each in findings))
+
+
+def _examined(
+    distilled: DistilledSet, where: tuple[Path | None, Path | None], probe: bool | None
+) -> list[Finding]:
+    """The doctor's findings, and those of a probe where it is asked for or needed."""
+    from ddranking.api import Runtime
+    from ddranking.api import dataset as find
+    from ddranking.data.cache import default_cache
+    from ddranking.distilled import doctor
+    from ddranking.distilled.candidates import candidates, open_question, rank
+    from ddranking.errors import MissingData
+
+    data_root, cache = where
+    try:
+        real = find(distilled.card.dataset, Runtime(data_root=data_root, cache=cache))
+    except MissingData as error:
+        if data_root is not None or probe:
+            raise
+        text = f"not at hand, so that nothing is compared with them ({error.what})"
+        fix = f"ddranking data prepare {distilled.card.dataset} --root DIR, or --data-root DIR"
+        missing = doctor.Finding("note", "real data", text, {}, fix)
+        return [missing, *doctor.examine(distilled, None)]
+    choices = candidates(distilled, real, cache or default_cache())
+    findings = doctor.examine(distilled, real, choices=choices)
+    standings = rank(distilled, choices)
+    if probe or (probe is None and open_question(standings)):
+        from ddranking.running import probe as training
+
+        spaces = {each.candidate.name: each.candidate.fitted for each in standings}
+        declared = doctor.declared_standing(distilled, standings).candidate.name
+        excluded = {each.candidate.name for each in standings if each.apart}
+        probed = training.probe(distilled, real, spaces)
+        findings.insert(1, training.finding(probed, declared, excluded))
+    return findings
 
 
 def baseline(

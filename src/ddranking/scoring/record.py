@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from ddranking.errors import BadFile, BadProtocol, StoreUnusable
+from ddranking.errors import BadFile, BadInput, BadProtocol, StoreUnusable
 from ddranking.files import write_whole
 from ddranking.protocol.plan import ArmPlan, Entry, Plan, RealCopy, make_plan
 from ddranking.protocol.recipe import Recipe
@@ -25,6 +25,7 @@ from ddranking.protocol.shelf import explain
 from ddranking.protocol.track import Track
 from ddranking.protocol.trial import ARMS, IMPLEMENTATION, Arm, Digest
 from ddranking.scoring import metrics
+from ddranking.scoring.marks import Invalidation, Verification, fault_of
 from ddranking.scoring.observation import Fraction, Observation
 from ddranking.scoring.statistics import Estimate, estimate
 
@@ -85,14 +86,6 @@ class Selection(Frozen):
     selected: float
 
 
-class Invalidation(Frozen):
-    """Why, when and by whom a record was taken out of the ranking; records are never deleted."""
-
-    reason: Text
-    date: Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")]
-    by: Text
-
-
 class Record(Frozen):
     """One entry on one track: what was measured, under which rules, and the score.
 
@@ -111,6 +104,7 @@ class Record(Frozen):
     selection: dict[str, Selection]
     scores: Scores
     trust: Literal["self-measured", "verified"] = "self-measured"
+    verification: Verification | None = None
     notes: tuple[Text, ...] = ()
     picture: Annotated[str, Field(max_length=400_000, pattern=r"^[A-Za-z0-9+/=]*$")] | None = None
     invalidated: Invalidation | None = None
@@ -125,6 +119,15 @@ class Record(Frozen):
             fault = _disagreement(_plain(value), _plain(theirs[field]), field)
             if fault:
                 raise ValueError(f"{fault}; derived values must follow from the observations")
+        return self
+
+    @model_validator(mode="after")
+    def _trust_has_its_mark(self) -> Record:
+        if (self.trust == "verified") != (self.verification is not None):
+            raise ValueError("trust is 'verified' with a verification, and only then")
+        fault = self.verification and fault_of(self.verification, self.scores.accuracy)
+        if fault:
+            raise ValueError(fault)
         return self
 
     @property
@@ -162,10 +165,36 @@ class Record(Frozen):
         """Test accuracy of each trained arm over seeds, fractions."""
         return self.scores.accuracy
 
+    def invalidate(self, *, reason: str, by: str, date: str) -> Record:
+        """A copy that is out of the ranking; nothing else of the record changes.
+
+        Raises:
+            BadInput: it is invalidated already, or the reason or the name is empty or too long.
+        """
+        if self.invalidated is not None:
+            mark = self.invalidated
+            raise BadInput(
+                "record",
+                expected="one that is still in the ranking",
+                got=f"invalidated on {mark.date} by {mark.by}: {mark.reason}",
+            )
+        try:
+            mark = Invalidation(reason=reason.strip(), by=by.strip(), date=date)
+        except ValidationError as error:
+            raise explain(error, "invalidation") from None
+        return self.model_copy(update={"invalidated": mark})
+
+    def to_values(self) -> dict[str, Any]:
+        """The record as plain JSON values; ``verification`` is left out where there is none.
+
+        So a record from before there was that field keeps its bytes.
+        """
+        absent = {"verification"} if self.verification is None else None
+        return self.model_dump(mode="json", by_alias=True, exclude=absent)
+
     def to_json(self) -> str:
         """The record as indented JSON with sorted keys: equal records are equal bytes."""
-        values = self.model_dump(mode="json", by_alias=True)
-        return json.dumps(values, indent=1, sort_keys=True, allow_nan=False) + "\n"
+        return json.dumps(self.to_values(), indent=1, sort_keys=True, allow_nan=False) + "\n"
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Writes the record to ``path`` (a temporary name first, then renamed).

@@ -70,6 +70,21 @@ function bibtex(row, board, w) {
   ].filter(Boolean).join("\n");
 }
 
+/** Who trained the entry again, when and where, and how far each arm was off. */
+function verifiedFacts(mark, data) {
+  const points = (value) => percent(value, 2);
+  return section("Verified", "trust",
+    facts([["By", mark.by], ["Date", mark.date],
+      ["Margin", `${points(mark.margin)} points of mean accuracy`],
+      ...ARMS.filter(([arm]) => mark.arms[arm]).map(([arm, name]) => [`${name} again`,
+        `${points(mark.arms[arm].mean)} points, 95 % interval ${points(mark.arms[arm].low)} to ${
+          points(mark.arms[arm].high)}, seeds ${mark.arms[arm].seeds.join(", ")}`])]),
+    mark.environments.map((index) => environmentFacts(data.shared[index])));
+}
+
+const environmentFacts = (environment) => facts(Object.entries(environment)
+  .map(([name, value]) => [name, value === null ? null : `${value}`]));
+
 /** Everything the page knows of one entry, for the dialog. */
 function entryDetail(row, board, data, { w, pinned, width }) {
   const { entry } = row, rules = entry.rules, cite = bibtex(row, board, w);
@@ -119,9 +134,9 @@ function entryDetail(row, board, data, { w, pinned, width }) {
       ["Implementation", `${entry.implementation}`],
     ]),
     entry.notes.map((note) => html("p", { class: "note" }, note))),
+    entry.verified ? verifiedFacts(entry.verified, data) : null,
     section("Environment", null, entry.environments.map((index) =>
-      facts(Object.entries(data.shared[index]).map(([name, value]) =>
-        [name, value === null ? null : `${value}`])))),
+      environmentFacts(data.shared[index]))),
     section("Cite", null, html("pre", { tabindex: 0 }, cite),
       html("button", { type: "button", "data-copy": cite, "data-what": "BibTeX" }, "Copy BibTeX")),
   ];

@@ -32,6 +32,7 @@ for (const board of data.boards) {
 
 let state = { ...START };
 let board = null, judged = null, rows = [], wanted = false;
+let moving = false; // w has moved and has not come to rest: rows out of sight may lag behind
 const table = new RankingTable(byId("head"), byId("body"));
 const pins = () => state.pin.split(",").filter(Boolean);
 const labelOf = (entry) => `${entry.method} (${entry.rules.name})`;
@@ -60,10 +61,16 @@ function writeAddress() {
   if (hash !== location.hash) history.replaceState(null, "", hash || "#");
 }
 
+function rest() {
+  writeAddress();
+  if (moving) { moving = false; show(); }
+}
+
 function change(values) {
+  moving = (moving || !wanted) && Object.keys(values).join() === "w";
   Object.assign(state, values);
   clearTimeout(addressTimer);
-  addressTimer = setTimeout(writeAddress, 200); // browsers limit how often an address may change
+  addressTimer = setTimeout(rest, 200); // browsers limit how often an address may change
   if (!wanted) {
     wanted = true;
     requestAnimationFrame(() => { wanted = false; show(); });
@@ -144,7 +151,7 @@ function showBoard() {
   const first = (state.page - 1) * PAGE, cut = shown.slice(first, first + PAGE);
   const range = { low: Math.min(...rows.map((row) => row.result.ddrs.low)),
     high: Math.max(...rows.map((row) => row.result.ddrs.high)) };
-  table.show(cut, columns(), { board: board.id, pins: pins(), range,
+  table.show(cut, columns(), { board: board.id, pins: pins(), range, moving,
     sort: { key: state.sort, down: state.down !== "" } });
   byId("count").textContent = `${shown.length === rows.length ? ""
     : `${shown.length} of `}${counted(rows.length, "entry", "entries")}`;

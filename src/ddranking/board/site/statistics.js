@@ -76,21 +76,43 @@ function places(means, wanted = means) {
   });
 }
 
-/**
- * t squared of the paired difference of two entries, negative where the second is better.
- * `means`: mean alpha of each entry; `off`: alpha of each entry and seed minus that mean.
- */
-function pairedT(means, off, seeds, first, second) {
-  const mean = means[first] - means[second];
+/** t squared of a difference of n seeds with this mean and sum of squares about it. */
+function tSquared(mean, squares, n) {
   if (mean <= ROUNDING && mean >= -ROUNDING) return 0;
-  let squares = 0;
-  for (let a = first * seeds, b = second * seeds, end = a + seeds; a < end; a++, b++) {
-    const difference = off[a] - off[b];
-    squares += difference * difference;
+  const variance = squares / (n - 1);
+  return variance <= ROUNDING * ROUNDING ? Infinity : (mean * mean * n) / variance;
+}
+
+const spreads = new WeakMap();
+
+/**
+ * For every pair i < j of entries the sums over seeds of (dIOR)^2, (dHLR)^2 and dIOR dHLR, where d
+ * is the difference of the two entries about its mean. Alpha's own sum at w is then
+ * w^2 ior + (1-w)^2 hlr - 2 w (1-w) both: half a million pairs need no loop over seeds in a frame.
+ */
+function spreadOf(entries) {
+  const known = spreads.get(entries);
+  if (known) return known;
+  const n = entries.length, seeds = n ? entries[0].hlr.length : 2, m = (n * (n - 1)) / 2;
+  const about = (key) => Float64Array.from(entries.flatMap((entry) => {
+    const middle = mean(entry[key]);
+    return entry[key].map((value) => value - middle);
+  }));
+  const ior = about("ior"), hlr = about("hlr");
+  const spread = { ior: new Float64Array(m), hlr: new Float64Array(m), both: new Float64Array(m),
+    squares: new Float64Array(m) }; // room for t squared at the w at hand
+  for (let i = 0, k = 0; i < n; i++) {
+    for (let j = i + 1; j < n; j++, k++) {
+      for (let a = i * seeds, b = j * seeds, end = a + seeds; a < end; a++, b++) {
+        const x = ior[a] - ior[b], y = hlr[a] - hlr[b];
+        spread.ior[k] += x * x;
+        spread.hlr[k] += y * y;
+        spread.both[k] += x * y;
+      }
+    }
   }
-  const variance = squares / (seeds - 1);
-  const t = variance <= ROUNDING * ROUNDING ? Infinity : (mean * mean * seeds) / variance;
-  return mean > 0 ? t : -t;
+  spreads.set(entries, spread);
+  return spread;
 }
 
 /**
@@ -104,12 +126,40 @@ function holmLimit(squares, level, df) {
     if (rejected === squares.length) return 0;
     const limit = criticalT(level / (squares.length - rejected), df) ** 2;
     let count = 0;
-    for (let k = 0; k < squares.length; k++) {
-      if (squares[k] >= limit || squares[k] <= -limit) count++;
-    }
+    for (let k = 0; k < squares.length; k++) if (squares[k] >= limit) count++;
     if (count === rejected) return limit;
     rejected = count;
   }
+}
+
+/** t squared of every pair at w; `direct(i, j)` where rounding may be all that is left. */
+function pairSquares({ ior, hlr, both, squares }, means, w, seeds, direct) {
+  const ofIor = w * w, ofHlr = (1 - w) * (1 - w), ofBoth = 2 * w * (1 - w);
+  const n = means.length, factor = seeds * (seeds - 1);
+  for (let i = 0, k = 0; i < n; i++) {
+    const mine = means[i];
+    for (let j = i + 1; j < n; j++, k++) {
+      const parts = ofIor * ior[k] + ofHlr * hlr[k], sum = parts - ofBoth * both[k];
+      const middle = mine - means[j], square = middle * middle;
+      squares[k] = sum > 1e-6 * parts && sum > 1e-15 && square > 1e-15 ? (factor * square) / sum
+        : direct(i, j);
+    }
+  }
+  return squares;
+}
+
+/** How many entries are surely below and above each, the pairs' t squared being beyond `limit`. */
+function countSurely(squares, means, limit) {
+  const n = means.length, below = new Int32Array(n), above = new Int32Array(n);
+  for (let i = 0, k = 0; i < n; i++) {
+    for (let j = i + 1; j < n; j++, k++) {
+      if (squares[k] < limit) continue;
+      const better = means[i] > means[j] ? i : j;
+      below[better]++;
+      above[i + j - better]++;
+    }
+  }
+  return { below, above };
 }
 
 /**
@@ -120,37 +170,25 @@ function holmLimit(squares, level, df) {
 function judge(entries, w, level) {
   const n = entries.length, seeds = n ? entries[0].hlr.length : 2;
   const critical = criticalT(1 - CONFIDENCE, seeds - 1);
-  const off = new Float64Array(n * seeds), means = new Float64Array(n);
-  const results = entries.map((entry, i) => {
-    const values = alphaOf(entry, w);
-    const alpha = estimate(values, critical);
-    means[i] = alpha.mean;
-    for (let seed = 0; seed < seeds; seed++) off[i * seeds + seed] = values[seed] - alpha.mean;
-    return { alpha, ddrs: scoreOf(alpha), lowest: 1, highest: n };
-  });
-  const squares = new Float64Array((n * (n - 1)) / 2);
-  for (let i = 0, k = 0; i < n; i++) {
-    for (let j = i + 1; j < n; j++, k++) squares[k] = pairedT(means, off, seeds, i, j);
-  }
-  const limit = holmLimit(squares, level, seeds - 1);
-  const below = new Int32Array(n), above = new Int32Array(n); // entries surely below, above
-  for (let i = 0, k = 0; i < n; i++) {
-    for (let j = i + 1; j < n; j++, k++) {
-      if (squares[k] !== 0 && squares[k] >= limit) { below[i]++; above[j]++; }
-      else if (squares[k] !== 0 && squares[k] <= -limit) { below[j]++; above[i]++; }
-    }
-  }
-  const rank = places(means);
-  results.forEach((result, i) => {
-    result.place = rank[i];
-    result.lowest = 1 + above[i];
-    result.highest = n - below[i];
-  });
-  const surely = (i, j) => {
-    const t = pairedT(means, off, seeds, i, j);
-    return t > 0 && t >= limit;
+  const alphas = entries.map((entry) => alphaOf(entry, w));
+  const estimates = alphas.map((values) => estimate(values, critical));
+  const means = Float64Array.from(estimates, (alpha) => alpha.mean);
+
+  /** t squared from the seeds themselves; for a few pairs. */
+  const direct = (i, j) => {
+    const middle = means[i] - means[j];
+    let sum = 0;
+    for (let s = 0; s < seeds; s++) sum += (alphas[i][s] - alphas[j][s] - middle) ** 2;
+    return tSquared(middle, sum, seeds);
   };
-  const order = results.map((_, i) => i).sort((a, b) => rank[a] - rank[b] || a - b);
+  const squares = pairSquares(spreadOf(entries), means, w, seeds, direct);
+  const limit = Math.max(holmLimit(squares, level, seeds - 1), Number.MIN_VALUE);
+  const { below, above } = countSurely(squares, means, limit);
+  const surely = (i, j) => means[i] > means[j] && direct(i, j) >= limit;
+  const rank = places(means);
+  const results = estimates.map((alpha, i) => ({ alpha, ddrs: scoreOf(alpha), place: rank[i],
+    lowest: 1 + above[i], highest: n - below[i] }));
+  const order = rank.map((_, i) => i).sort((a, b) => rank[a] - rank[b] || a - b);
   let group = 0, head = -1;
   for (const i of order) {
     if (head < 0 || surely(head, i)) { group++; head = i; }

@@ -141,8 +141,11 @@ class RankingTable {
     this.signature = "";
   }
 
-  /** Shows `rows` (already filtered, sorted and cut to a page) with `columns`. */
-  show(rows, columns, { board, sort, pins, range }) {
+  /**
+   * Shows `rows` (already filtered, sorted and cut to a page) with `columns`. While `moving`, rows
+   * that are out of sight may keep what they hold; showing again without it brings them up to date.
+   */
+  show(rows, columns, { board, sort, pins, range, moving }) {
     const signature = `${board} ${columns.map((column) => column.key).join(" ")}`;
     if (signature !== this.signature) {
       this.known.clear();
@@ -154,14 +157,38 @@ class RankingTable {
         : sort.down ? "descending" : "ascending";
       header.setAttribute("aria-sort", direction);
     }
-    const shown = rows.map((row) => this.row(row, columns, pins, range));
-    const present = this.body.children;
-    const same = present.length === shown.length && shown.every((tr, k) => present[k] === tr);
-    if (!same) {
-      const focused = document.activeElement;
-      this.body.replaceChildren(...shown);
-      if (this.body.contains(focused)) focused.focus({ preventScroll: true });
+    const [first, end] = moving ? this.inSight(rows.length) : [0, rows.length];
+    const shown = rows.slice(first, end).map((row) => this.row(row, columns, pins, range));
+    const focused = document.activeElement;
+    if (this.body.children.length !== rows.length) this.body.replaceChildren(...shown);
+    else this.place(shown, [...this.body.children].slice(first, end));
+    if (focused !== document.activeElement && this.body.contains(focused)) {
+      focused.focus({ preventScroll: true });
     }
+  }
+
+  /** Puts rows where others are, which take their places: what does not move is not touched. */
+  place(shown, there) {
+    shown.forEach((tr, k) => {
+      const old = there[k];
+      if (old === tr) return;
+      const hole = document.createComment("");
+      tr.replaceWith(hole);
+      old.replaceWith(tr);
+      hole.replaceWith(old); // nowhere, where tr was in no place before
+      const at = there.indexOf(tr);
+      if (at >= 0) there[at] = old;
+      there[k] = tr;
+    });
+  }
+
+  /** First and end of the rows in the window, with some room; all where there are few. */
+  inSight(count) {
+    if (count < 25 || this.body.children.length !== count) return [0, count];
+    const box = this.body.getBoundingClientRect(), room = 3;
+    const at = (y) => Math.floor((count * (y - box.top)) / Math.max(box.height, 1));
+    const first = Math.min(count, Math.max(0, at(0) - room));
+    return [first, Math.max(first, Math.min(count, at(window.innerHeight) + 1 + room))];
   }
 
   drawHead(columns) {

@@ -1,0 +1,1 @@
+"""How long things take that a person waits for, measured and never asserted."""
