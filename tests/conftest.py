@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+import tempfile
+from pathlib import Path
 
 # Before torch is imported: threads that wait for each other on a shared machine cost a hundredfold.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# What this machine's user has prepared or measured must not decide a test.
+_OWN = tempfile.TemporaryDirectory(prefix="ddranking-tests-")
+for _name in ("CACHE", "STORE"):
+    os.environ[f"DDRANKING_{_name}"] = str(Path(_OWN.name, _name.lower()))
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import pytest
 

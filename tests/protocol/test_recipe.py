@@ -197,3 +197,18 @@ def test_the_hash_is_of_the_rules_alone() -> None:
     assert renamed.hash == recipe.hash
     file = find_recipe("dc")
     assert file.model_copy(update={"title": "x", "source": "y"}).lock_hash == file.lock_hash
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("bach_size=3", "bach_size: expected no such field. Did you mean 'batch_size'"),
+        ("optimizer.kind=sgdd", "expected one of sgd, adam, adamw, got sgdd. Did you mean 'sgd'"),
+        ("learning_rate=[0.1, 0.1]", "each learning rate of a search once"),
+        ("learning_rate=-1", "learning_rate: expected greater than 0, got -1"),
+    ],
+)
+def test_a_mistake_is_told_in_the_users_words(change: str, words: str) -> None:
+    with pytest.raises(BadProtocol) as told:
+        find_recipe("dc").resolve("cifar10", 1, [change])
+    assert words in str(told.value)

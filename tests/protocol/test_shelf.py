@@ -190,8 +190,8 @@ def test_any_override_is_accepted_or_bad_input(changes) -> None:
         assert len(str(error).splitlines()) == 1
 
 
-def test_a_fault_names_its_field_and_counts_the_others() -> None:
+def test_the_first_fault_names_its_field() -> None:
     bad = GOOD_RECIPE | {"training": {"epochs": 0, "batch_size": 0, "learning_rate": 0.1}}
-    with pytest.raises(BadProtocol, match=r"field training\.epochs: .* got 0\. \(1 more") as caught:
+    with pytest.raises(BadProtocol, match=r"field training\.epochs: .* got 0$") as caught:
         recipe.parse(bad, "recipe x")
     assert str(caught.value).startswith("recipe x, field ")

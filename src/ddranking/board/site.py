@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import os
 import re
 from collections.abc import Sequence
 from importlib import resources
@@ -20,6 +19,7 @@ from ddranking.board.content import content, invalidated_id
 from ddranking.board.ranking import Board, rank
 from ddranking.board.reading import Skipped
 from ddranking.errors import BadInput
+from ddranking.files import write_whole
 from ddranking.protocol.canonical import canonical_json
 from ddranking.scoring.record import Record
 from ddranking.scoring.statistics import Estimate
@@ -170,11 +170,8 @@ def _source(text: str) -> str:
 
 
 def _write(file: Path, data: bytes) -> None:
-    partial = file.with_name(f".{file.name}.{os.getpid()}.partial")
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(data)
-        partial.replace(file)
+        write_whole(file, data)
     except OSError as error:
         raise BadInput(
             f"page {file}",

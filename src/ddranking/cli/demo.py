@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Annotated
+
+from ddranking.cli.options import WHOLE
 
 CANDIDATES = ("kmeans", "herding", "noise")
 TRACK = "digits-ipc10-convnet2"
 RECIPE = "unified-digits"
 
 
-def demo(*, out: Path = Path("demo"), workers: int | None = None) -> None:
+def demo(*, out: Path = Path("demo"), workers: Annotated[int | None, WHOLE] = None) -> None:
     """Score three candidate sets of handwritten digits against random selection, and rank them.
 
     Trains for real on scikit-learn's 1,797 images of 8x8 pixels. Writes the packed candidates,

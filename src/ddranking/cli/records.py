@@ -10,6 +10,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
+from ddranking.cli.options import WHOLE
 from ddranking.errors import BadInput
 
 board = App(name="board", help="Build, check and look at the ranking page.")
@@ -41,7 +42,7 @@ def compare(
     for what, one, other in (
         ("track", a.track.hash, b.track.hash),
         ("copy of the dataset", a.dataset.digest, b.dataset.digest),
-        ("whole-set accuracy", a.real_hard, b.real_hard),
+        ("whole-set accuracy", a.real_hard.accuracies, b.real_hard.accuracies),
     ):
         if one != other:
             raise BadInput(
@@ -148,7 +149,7 @@ def invalidate(record: Path, *, reason: str, by: str, date: str | None = None) -
 
 
 @board.command
-def serve(folder: Path = Path("site"), *, port: int = 8000) -> None:
+def serve(folder: Path = Path("site"), *, port: Annotated[int, WHOLE] = 8000) -> None:
     """Serve a built page to this machine's browser.
 
     Args:

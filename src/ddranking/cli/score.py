@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from ddranking.api import Rules, Runtime, pool, study
+from ddranking.cli.options import WHOLE
 from ddranking.errors import BadInput
 from ddranking.protocol.recipe import is_released
 
@@ -31,7 +32,7 @@ class RulesOptions:
     "Name of the track (see: ddranking list tracks), or a YAML file."
     recipe: str
     "Name of the method's recipe (see: ddranking list recipes), or a YAML file."
-    seeds: int | None = None
+    seeds: Annotated[int | None, WHOLE] = None
     "Another number of seeds than the track's; makes it a custom track."
     set_: Annotated[tuple[str, ...], Parameter(name="--set", negative="")] = ()
     "key=value override of the recipe, or track.key=value of the track; may be repeated."
@@ -71,7 +72,7 @@ class RuntimeOptions:
     "Folder of prepared datasets."
     device: str | None = None
     "cpu, cuda or cuda:N; every GPU, or the CPU, by default."
-    workers: int | None = None
+    workers: Annotated[int | None, WHOLE] = None
     "Worker processes; one a CPU core, or one a GPU, by default."
     engine: Literal["local"] = "local"
     "What runs the trainings."
@@ -145,11 +146,9 @@ def plan(
 
 def _plan_rows(made: Study, known) -> list[dict[str, object]]:
     """One row a trial; finals whose rate is not selected yet have no key."""
-    validation = {
-        key: seen.outcome.validation_accuracy
-        for key, seen in known.items()
-        if seen.outcome.validation_accuracy is not None
-    }
+    from ddranking.scoring.observation import validation_accuracies
+
+    validation = validation_accuracies(known)
     rows: list[dict[str, object]] = []
     for arm in made.plan.arms:
         rate = arm.selected(validation)
@@ -292,12 +291,13 @@ def default_record_path(made: Study) -> Path:
 
 def check_writable(target: Path) -> None:
     """Finds out before the training, not after it, that the record cannot be written."""
+    target = target.resolve()
     folder = target.parent
     try:
         while not folder.exists():
             folder = folder.parent
         with tempfile.TemporaryFile(dir=folder):  # asks the file system, leaves nothing behind
-            fits = not target.is_dir()
+            fits = not target.exists() or target.is_file()
     except OSError:  # a name too long for the file system, a folder that may not be read
         fits = False
     if not fits:

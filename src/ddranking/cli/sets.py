@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from ddranking.cli.options import WHOLE
 from ddranking.errors import BadInput
 
 if TYPE_CHECKING:
@@ -43,13 +44,13 @@ def pack(
     *source: Path,
     out: Path,
     dataset: str | None = None,
-    ipc: int | None = None,
+    ipc: Annotated[int | None, WHOLE] = None,
     method: str | None = None,
     space: str | None = None,
     soft_label_kind: Literal["logits", "probabilities"] | None = None,
     drop_soft_labels: Annotated[bool, Parameter(negative="")] = False,
     learning_rate: float | None = None,
-    experiment: int = -1,
+    experiment: Annotated[int, WHOLE] = -1,
     unbalanced: Annotated[bool, Parameter(negative="")] = False,
     card: CardOptions = NO_CARD,
     cache: Path | None = None,
@@ -197,9 +198,9 @@ def baseline(
     name: str,
     *,
     dataset: str,
-    ipc: int,
+    ipc: Annotated[int, WHOLE],
     out: Path,
-    seed: int = 0,
+    seed: Annotated[int, WHOLE] = 0,
     data_root: Path | None = None,
     cache: Path | None = None,
 ) -> None:

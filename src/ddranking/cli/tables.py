@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal, get_args
 
 from cyclopts import App, Parameter
 
+from ddranking.cli.options import WHOLE
+
 data = App(name="data", help="Prepare real datasets.")
 
 Kind = Literal["tracks", "recipes", "datasets", "models", "augmentations", "losses", "methods"]
@@ -106,7 +108,7 @@ def prepare(
     root: Path | None = None,
     cache: Path | None = None,
     download: Annotated[bool, Parameter(negative="")] = False,
-    image_size: int | None = None,
+    image_size: Annotated[int | None, WHOLE] = None,
 ) -> None:
     """Read a dataset once into cached arrays, so that every score finds it.
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from ddranking.api import Runtime, dataset, load, pool
+from ddranking.cli.options import WHOLE
 from ddranking.cli.score import RuntimeOptions, check_writable
 from ddranking.errors import BadInput, ValueOutOfRange
 
@@ -46,7 +47,7 @@ def verify(
         "syn_any",
         "syn_hard",
     ),
-    trials: int | None = None,
+    trials: Annotated[int | None, WHOLE] = None,
     margin: float = 0.02,
     by: str | None = None,
     date: str | None = None,
@@ -117,7 +118,7 @@ def _prepare(
     folder: Path,
     where: Runtime,
     arms: tuple[ArmName, ...],
-    trials: int | None,
+    trials: Annotated[int | None, WHOLE],
 ) -> Repeat:
     from ddranking.running.store import Store
     from ddranking.running.verify import prepare_repeat

@@ -27,6 +27,7 @@ import numpy as np
 
 from ddranking.data.images import Images
 from ddranking.errors import BadInput, StoreUnusable
+from ddranking.files import user_folder, write_whole
 
 SCHEMA = "ddranking.dataset/1"
 PREFIX = 16
@@ -34,9 +35,8 @@ PREFIX = 16
 
 
 def default_cache() -> Path:
-    """$DDRANKING_CACHE, else ``~/.cache/ddranking/data``."""
-    given = os.environ.get("DDRANKING_CACHE")
-    return Path(given) if given else Path.home() / ".cache" / "ddranking" / "data"
+    """$DDRANKING_CACHE, else ``ddranking/data`` in the user's cache (``~/.cache``)."""
+    return user_folder("DDRANKING_CACHE", "data")
 
 
 class CopyWriter:
@@ -130,16 +130,7 @@ def write_atomically(path: Path, content: bytes) -> None:
         StoreUnusable: not writable, or the disk is full.
     """
     with _clear_errors(path.parent):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-            Path(temporary).chmod(0o644)
-            Path(temporary).replace(path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        write_whole(path, content)
 
 
 def read_card(folder: Path) -> dict[str, Any] | None:

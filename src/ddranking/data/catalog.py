@@ -24,7 +24,7 @@ class DatasetFacts:
     Hugging Face repository (and folder) that ``--download`` fetches when torchvision does not have
     the dataset. ``class_indices`` are ImageNet-1K classes (sorted synset order) in the order of
     this dataset's labels. ``lossless`` says that the original files are, so that a JPEG copy can
-    be told apart.
+    be told apart; ``fixed_size`` that each of them is ``image_size`` pixels high and wide.
     """
 
     name: str
@@ -46,6 +46,7 @@ class DatasetFacts:
     hub: str = ""
     class_indices: tuple[int, ...] = ()
     lossless: bool = False
+    fixed_size: bool = False
 
 
 IMAGENET: Constants = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -223,6 +224,7 @@ _FACTS = (
     ),
     DatasetFacts(
         name="mnist",
+        fixed_size=True,
         title="MNIST",
         num_classes=10,
         channels=1,
@@ -245,6 +247,7 @@ _FACTS = (
     ),
     DatasetFacts(
         name="fashion-mnist",
+        fixed_size=True,
         title="Fashion-MNIST",
         num_classes=10,
         channels=1,
@@ -274,6 +277,7 @@ _FACTS = (
     ),
     DatasetFacts(
         name="svhn",
+        fixed_size=True,
         title="SVHN",
         num_classes=10,
         channels=3,
@@ -293,6 +297,7 @@ _FACTS = (
     ),
     DatasetFacts(
         name="cifar10",
+        fixed_size=True,
         title="CIFAR-10",
         num_classes=10,
         channels=3,
@@ -329,6 +334,7 @@ _FACTS = (
     ),
     DatasetFacts(
         name="cifar100",
+        fixed_size=True,
         title="CIFAR-100",
         num_classes=100,
         channels=3,
@@ -349,6 +355,7 @@ _FACTS = (
     ),
     DatasetFacts(
         name="tiny-imagenet",
+        fixed_size=True,
         title="TinyImageNet",
         num_classes=200,
         channels=3,
@@ -404,6 +411,12 @@ def facts(name: str) -> DatasetFacts:
             hint="A folder of images of your own is named folder:/path/to/it.",
         )
     return DATASETS[name]
+
+
+def other_owner(digest: str, name: str) -> str | None:
+    """The title of a known copy of another dataset than ``name`` with this digest, or None."""
+    copies = (facts.known_copies for key, facts in DATASETS.items() if key != name)
+    return next((known[digest] for known in copies if digest in known), None)
 
 
 def describe(dataset: Dataset) -> DatasetFacts:

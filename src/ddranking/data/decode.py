@@ -133,6 +133,22 @@ def is_grey(content: bytes | Path) -> bool:
         raise BadFile(where, expected="an image", got=_reason(error)) from error
 
 
+def size_of(image: Encoded) -> tuple[int, int]:
+    """Height and width of an image in pixels, from its header alone where it is encoded.
+
+    Raises:
+        BadFile: not an image.
+    """
+    content = image.content
+    if isinstance(content, np.ndarray):
+        return content.shape[1], content.shape[2]
+    try:
+        with Image.open(io.BytesIO(content) if isinstance(content, bytes) else content) as opened:
+            return opened.height, opened.width
+    except Exception as error:
+        raise BadFile(image.where, expected="an image", got=_reason(error)) from error
+
+
 def _processors() -> int:
     """Those that this process may use; macOS and Windows do not tell, so all there are."""
     allowed = getattr(os, "sched_getaffinity", None)

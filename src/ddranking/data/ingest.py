@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
 from ddranking.data import cache as store
-from ddranking.data.catalog import DatasetFacts
-from ddranking.data.decode import Encoded, decode_all, is_grey
+from ddranking.data.catalog import DatasetFacts, other_owner
+from ddranking.data.decode import Encoded, decode_all, is_grey, size_of
 from ddranking.data.digest import digest_of
 from ddranking.data.images import channel_constants, check_halves
 from ddranking.data.reading import Half, Reading
@@ -42,6 +43,7 @@ def ingest(
     train_half, test_half = reading.halves()
     halves = {"train": train_half, "test": test_half}
     num_classes = _check_labels(facts, halves, reading)
+    _check_images(facts, halves["train"], reading)
     channels = facts.channels or _channels(halves["train"])
     shape = (channels, size, size)
     needed = sum(len(half.labels) for half in halves.values()) * int(np.prod(shape))
@@ -54,6 +56,14 @@ def ingest(
         mean, std = (facts.mean, facts.std) if facts.mean else channel_constants(train.pixels)
         written = done["train"], done["test"]
         digest = digest_of(shape, *((half.hashes, half.labels) for half in written))
+        owner = other_owner(digest, facts.name)
+        if owner is not None:
+            raise BadFile(
+                f"images in {reading.files[0].parent}",
+                expected=facts.title,
+                got=owner,
+                hint="Give the root of the dataset that is named.",
+            )
         names = facts.class_names or reading.class_names
         return writer.finish(
             {
@@ -118,6 +128,31 @@ def _check_labels(facts: DatasetFacts, halves: dict[str, Half], reading: Reading
             hint="Check that the root holds this dataset, whole.",
         )
     return classes
+
+
+def _check_images(facts: DatasetFacts, half: Half, reading: Reading) -> None:
+    """Looks at names of classes and the first images: another dataset's differ."""
+    wanted, folder = (facts.image_size, facts.image_size), reading.files[0].parent
+    hint = "Give the root of the dataset that is named."
+    ours, theirs = (
+        {name.lower() for name in some} for some in (facts.class_names, reading.class_names)
+    )
+    if ours and theirs and not ours & theirs:
+        raise BadFile(
+            f"classes in {folder}",
+            expected=f"{facts.title}: {', '.join(facts.class_names[:3])}, ...",
+            got=f"{', '.join(reading.class_names[:3])}, ...",
+            hint=hint,
+        )
+    for image in islice(half.images(), 16 if facts.fixed_size else 0):
+        size = size_of(image)
+        if size != wanted:
+            raise BadFile(
+                f"images in {folder}",
+                expected=f"{facts.title}: {wanted[0]}x{wanted[1]} pixels",
+                got=f"{size[0]}x{size[1]} pixels",
+                hint=hint,
+            )
 
 
 def _channels(half: Half) -> int:

@@ -6,11 +6,9 @@ No torch is imported here: a set can be inspected, digested and validated anywhe
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +23,7 @@ from ddranking.distilled.card import SCHEMA, TRAINING_FIELDS, Card
 from ddranking.distilled.faults import IMAGE_DTYPES, Frame, check
 from ddranking.distilled.header import card_of_header, check_declared, make_card, read_header
 from ddranking.errors import BadDistilledSet, BadFile
+from ddranking.files import write_whole
 
 __all__ = ["SCHEMA", "Card", "DistilledSet", "as_float", "load", "save", "validate"]
 
@@ -182,24 +181,9 @@ def save(distilled: DistilledSet, path: str | os.PathLike[str]) -> None:
     card = distilled.card.model_dump_json(by_alias=True)
     tensors = {name: np.ascontiguousarray(each) for name, each in _tensors(distilled).items()}
     try:
-        handle, temporary = tempfile.mkstemp(
-            dir=target.parent, prefix=f".{target.stem[:40]}.", suffix=".part"
-        )
-        os.close(handle)
-    except OSError as error:
-        raise _unwritable(target, error) from None
-    try:
-        safetensors.numpy.save_file(tensors, temporary, metadata={"card": card})
-        # mkstemp makes private files; a set is meant to be shared.
-        Path(temporary).chmod(0o644)
-        with Path(temporary).open("rb") as written:
-            os.fsync(written.fileno())
-        Path(temporary).replace(target)
+        write_whole(target, safetensors.numpy.save(tensors, metadata={"card": card}))
     except (OSError, SafetensorError) as error:
         raise _unwritable(target, error) from None
-    finally:
-        with contextlib.suppress(OSError):
-            Path(temporary).unlink(missing_ok=True)
 
 
 def load(path: str | os.PathLike[str], known: DatasetFacts | None = None) -> DistilledSet:

@@ -22,13 +22,13 @@ def printable(text: object) -> str:
 def _printable(text: str) -> str:
     """Control characters would let a card forge lines of a terminal or a log."""
     if not text.isprintable():
-        raise ValueError("control characters and line breaks are not allowed")
+        raise ValueError("text without control characters and line breaks")
     return text
 
 
 def _https(address: str) -> str:
     if not address.startswith("https://") or any(mark in address for mark in " \"'<>\\`"):
-        raise ValueError("expected a link that starts with https://")
+        raise ValueError("a link that starts with https://")
     return address
 
 

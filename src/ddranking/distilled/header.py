@@ -103,9 +103,15 @@ def make_card(fields: dict[str, Any], what: str = "card") -> Card:
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
         where = ".".join(map(printable, first["loc"]))
+        unknown = first["type"] == "extra_forbidden"
+        words = (
+            "no such field"
+            if unknown
+            else first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+        )
         got = "nothing" if first["type"] == "missing" else repr(first["input"])[:80]
         raise BadDistilledSet(
-            f"{what}: {where}"[:200], expected=first["msg"].removeprefix("Value error, "), got=got
+            f"{what}: {where}"[:200], expected=words[0].lower() + words[1:], got=got
         ) from None
     except (BadInput, RecursionError) as error:
         raise BadDistilledSet(what, got=str(error)[:200]) from None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from ddranking.protocol.augmentations import Augmentation
 from ddranking.protocol.augmentations import Dsa as Dsa
@@ -158,6 +158,13 @@ class Training(Frozen):
             f"loss: expected one for {'soft' if soft else 'hard'} labels, as labels.kind is "
             f"{self.labels.kind}, got {self.loss.kind}"
         )
+
+    @field_validator("learning_rate")
+    @classmethod
+    def _each_rate_once(cls, rate: LearningRate) -> LearningRate:
+        if isinstance(rate, tuple) and len(set(rate)) != len(rate):
+            raise ValueError("each learning rate of a search once")
+        return rate
 
     def rates(self, stored: float | None) -> tuple[float, ...]:
         """The concrete rates to try; ``stored`` is the distilled set's own rate, if it has one."""

@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import difflib
 import json
+import re
 import reprlib
 from collections.abc import Iterable, Mapping
 from functools import cache
@@ -17,6 +19,7 @@ import yaml
 from pydantic import ValidationError
 
 from ddranking.errors import BadFile, BadProtocol
+from ddranking.protocol.frozen import Frozen
 
 MAX_YAML_BYTES = 1 << 20
 MAX_YAML_VALUES = 10_000
@@ -101,22 +104,43 @@ def looks_like_path(name: str) -> bool:
 
 def explain(error: ValidationError, what: str) -> BadProtocol:
     """The first fault of a pydantic error as one line: which field, what is wrong, what came."""
-    fault = error.errors(include_url=False, include_context=False)[0]
-    steps = [
-        str(step) for step in fault["loc"] if not str(step).startswith(("function-", "tagged"))
-    ]
+    fault = error.errors(include_url=False)[0]
+    steps = [str(step) for step in fault["loc"] if not _INTERNAL.match(str(step))]
     field = f"{what}, field {'.'.join(steps)}" if steps else what
     given = fault.get("input")
     if fault["type"] in ("value_error", "assertion_error") and isinstance(given, Mapping):
         # A rule over several fields: its own words name them, and the whole input says nothing.
         return BadProtocol(f"{field}, {fault['msg'].partition(', ')[2]}")
-    others = error.error_count() - 1
-    return BadProtocol(
-        field,
-        expected=fault["msg"][0].lower() + fault["msg"][1:],
-        got=_SHORT.repr(given),
-        hint=f"({others} more in the same file.)" if others else "",
-    )
+    if fault["type"] == "extra_forbidden":
+        return BadProtocol(field, expected="no such field", hint=_closest(steps[-1], _fields()))
+    if fault["type"] == "union_tag_invalid":
+        told = fault.get("ctx", {})
+        tag, tags = str(told["tag"]), str(told["expected_tags"]).replace("'", "").split(", ")
+        expected = f"one of {', '.join(tags)}"
+        return BadProtocol(f"{field}.kind", expected=expected, got=tag, hint=_closest(tag, tags))
+    words = fault["msg"]
+    for lead in ("Input should be ", "Value error, "):
+        words = words.removeprefix(lead)
+    return BadProtocol(field, expected=words[0].lower() + words[1:], got=_SHORT.repr(given))
+
+
+_INTERNAL = re.compile(r"function-|tagged|constrained-|tuple\[|literal\[")
+"""Steps of a fault's path that name pydantic's machinery rather than a field."""
+
+
+def _fields() -> set[str]:
+    """The field names of every rule."""
+    waiting, names = [Frozen], set()
+    while waiting:
+        model = waiting.pop()
+        names |= model.model_fields.keys()
+        waiting += model.__subclasses__()
+    return names
+
+
+def _closest(word: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(word, sorted(known), n=1)
+    return f"Did you mean {close[0]!r}?" if close else ""
 
 
 def override(values: Mapping[str, Any], changes: Iterable[str], what: str) -> dict[str, Any]:

@@ -16,14 +16,13 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from ddranking.errors import StoreUnusable
-from ddranking.files import write_whole
+from ddranking.files import user_folder, write_whole
 from ddranking.scoring.observation import Observation
 
 
 def default_folder() -> Path:
     """``$DDRANKING_STORE``, or a folder in the user's cache, so that every score finds it."""
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("DDRANKING_STORE") or Path(home) / "ddranking" / "store")
+    return user_folder("DDRANKING_STORE", "store")
 
 
 class Store:

@@ -155,6 +155,8 @@ def check_data(track: Track, workbench: Workbench) -> None:
     table.check(track.student, shape, trusted=workbench.trusted)
     for training in (track.hard, track.whole):
         augment.check(training.augmentation, shape)
+    if ":" in track.student:  # somebody else's code: only building it shows that it fits
+        table.build(track.student, shape, dataset.num_classes, seed=0, trusted=workbench.trusted)
     split = workbench.split(track.validation_size)
     random_subset(dataset.train.labels, track.ipc, seed=0, among=split.train)
 

@@ -17,7 +17,7 @@ from ddranking.running.local import Pool, Watcher
 from ddranking.running.store import Store
 from ddranking.running.workbench import Workbench
 from ddranking.running.worker import Done, Task
-from ddranking.scoring.observation import Observation, Outcome
+from ddranking.scoring.observation import Observation, Outcome, validation_accuracies
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Work:
         found: dict[str, Observation] = {}
         for arm in self.plan.arms:
             found |= self._look(arm.search)
-            rate = arm.selected(_validation(found))
+            rate = arm.selected(validation_accuracies(found))
             if rate is not None:
                 found |= self._look(arm.finals(rate))
         return found
@@ -65,11 +65,11 @@ class Work:
         """Whether every training of one arm is known."""
         arm = self.plan.arm(name)
         known = self.known()
-        return arm is not None and not arm.pending(_validation(known), known)
+        return arm is not None and not arm.pending(validation_accuracies(known), known)
 
     def pending(self, known: Mapping[str, Observation]) -> list[Trial]:
         """What can be trained now."""
-        return self.plan.pending(_validation(known), known)
+        return self.plan.pending(validation_accuracies(known), known)
 
     def run(
         self,
@@ -104,7 +104,7 @@ class Work:
         Finals whose rate is not selected yet stand under a name of their own; they are only
         evaluated, at a third of a visit an image.
         """
-        validation, left = _validation(known), {}
+        validation, left = validation_accuracies(known), {}
         reading = len(self.workbench.dataset.test) / 3
         for arm in self.plan.arms:
             rate = arm.selected(validation)
@@ -153,11 +153,3 @@ class Work:
         for arm in self.plan.arms:
             for trial in arm.search:
                 self.store.drop_weights(trial.key)
-
-
-def _validation(known: Mapping[str, Observation]) -> dict[str, float]:
-    return {
-        key: seen.outcome.validation_accuracy
-        for key, seen in known.items()
-        if seen.outcome.validation_accuracy is not None
-    }

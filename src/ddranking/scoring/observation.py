@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated
 
 from pydantic import Field, model_validator
@@ -63,3 +64,12 @@ class Observation(Frozen):
     @property
     def key(self) -> str:
         return self.trial.key
+
+
+def validation_accuracies(known: Mapping[str, Observation]) -> dict[str, float]:
+    """The validation accuracy of every observation that read that split, by trial key."""
+    return {
+        key: seen.outcome.validation_accuracy
+        for key, seen in known.items()
+        if seen.outcome.validation_accuracy is not None
+    }

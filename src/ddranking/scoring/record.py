@@ -26,7 +26,7 @@ from ddranking.protocol.track import Track
 from ddranking.protocol.trial import ARMS, IMPLEMENTATION, Arm, Digest
 from ddranking.scoring import metrics
 from ddranking.scoring.marks import Invalidation, Verification, fault_of
-from ddranking.scoring.observation import Fraction, Observation
+from ddranking.scoring.observation import Fraction, Observation, validation_accuracies
 from ddranking.scoring.statistics import Estimate, estimate
 
 SCHEMA = "ddranking.record/1"
@@ -291,11 +291,7 @@ def derive(
         if observation.key in known:
             raise BadProtocol("observations", expected="each trial once", got=observation.key)
         known[observation.key] = observation
-    validation = {
-        key: seen.outcome.validation_accuracy
-        for key, seen in known.items()
-        if seen.outcome.validation_accuracy is not None
-    }
+    validation = validation_accuracies(known)
     selection, values, used = {}, {}, set()
     for arm in plan.arms:
         selection[arm.arm], values[arm.arm], keys = _arm(arm, known, validation)
