@@ -181,7 +181,7 @@ def test_the_terminal_table_shows_percentages_and_takes_no_markup(make_record):
         console.print(text_table(board))
     text = caught.get()
     assert "[red]A[/red] (dc, whole set reported)" in text
-    assert "56.4 [55.0, 57.8]" in text
+    assert "56.4 ± 1.4" in text
     assert "w = 0.5" in text
 
 

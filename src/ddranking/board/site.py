@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+from rich import box
 from rich.table import Table
 from rich.text import Text
 
@@ -115,16 +116,17 @@ def text_table(board: Board) -> Table:
         title=Text(f"{track.title or track.id}   w = {board.w:g}, {track.seeds} seeds"),
         caption=Text(
             "Ranks: those that the seeds allow (paired, Holm-adjusted, 5 %). HLR: lower is better; "
-            "IOR: higher. Brackets: 95 % intervals over seeds."
+            "IOR: higher. Brackets and ±: 95 % intervals over seeds."
         ),
         title_justify="left",
         caption_justify="left",
+        box=box.SIMPLE_HEAD,  # narrow: a terminal may have 80 columns
     )
     table.add_column("Rank", justify="right")
     table.add_column("Ranks", justify="center")
     table.add_column("Entry")
     for name in ("DDRS", "HLR %", "IOR %"):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     for row in board.rows:
         marks = [row.record.recipe.name + (" custom" if row.custom_recipe else "")]
         if row.record.real_hard.kind == "reported":
@@ -146,7 +148,7 @@ def _bytes(record: Record) -> bytes:
 
 
 def _percent(value: Estimate) -> str:
-    return f"{100 * value.mean:.1f} [{100 * value.low:.1f}, {100 * value.high:.1f}]"
+    return f"{100 * value.mean:.1f} ± {50 * (value.high - value.low):.1f}"
 
 
 def _png(picture: str | None) -> bytes | None:
