@@ -124,7 +124,7 @@ def text_table(board: Board) -> Table:
     )
     table.add_column("Rank", justify="right")
     table.add_column("Ranks", justify="center")
-    table.add_column("Entry")
+    table.add_column("Entry", overflow="fold")
     for name in ("DDRS", "HLR %", "IOR %"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in board.rows:
