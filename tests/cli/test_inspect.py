@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 
@@ -61,3 +62,10 @@ def test_real_images_that_are_not_at_hand(run, good, tmp_path) -> None:
     assert "note  real data: not at hand" in said.out and "data prepare cifar10" in said.out
     assert run(*ask, "--data-root", "no").code == 2
     assert run(*ask, "--probe").code == 2
+
+
+def test_a_dataset_that_nothing_is_called_is_a_mistake(run, good) -> None:
+    said = run("inspect", good, "--dataset", "digit", "--png", "grid.png")
+    assert said.code == 2
+    assert "Did you mean 'digits'?" in said.err
+    assert not Path("grid.png").exists()

@@ -124,12 +124,16 @@ def inspect(
         cache: folder of prepared datasets and fitted whitenings.
         json_: print JSON.
     """
+    from ddranking.data.catalog import facts as facts_of
     from ddranking.distilled.artifact import load
     from ddranking.distilled.picture import grid
 
     if probe and dataset is None:
         raise BadInput("--probe", expected="--dataset NAME beside it", got="none")
     distilled = load(file)
+    other = dataset is not None and dataset != distilled.card.dataset
+    if dataset is not None and other and not dataset.startswith("folder:"):
+        facts_of(dataset)  # a name that nothing has is a mistake, not an answer
     facts = _facts(distilled)
     if png is not None:
         try:
@@ -138,7 +142,6 @@ def inspect(
             raise BadInput(
                 f"--png {png}", expected="a PNG file that can be written", got=str(error)
             ) from None
-    other = dataset is not None and dataset != distilled.card.dataset
     findings: list[Finding] = []
     if dataset is not None and not other:
         findings = _examined(distilled, (data_root, cache), probe)
