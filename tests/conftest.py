@@ -20,8 +20,9 @@ import pytest
 from ddranking.protocol.plan import Entry, RealCopy, make_plan
 from ddranking.protocol.recipe import find_recipe
 from ddranking.protocol.track import find_track
+from ddranking.protocol.trial import OPTIONAL
 from ddranking.scoring.observation import Environment, Observation, Outcome
-from ddranking.scoring.record import DatasetCopy, EntryCard, RealHard, Record, derive
+from ddranking.scoring.record import SCORED, DatasetCopy, EntryCard, RealHard, Record, derive
 
 
 @pytest.fixture(scope="session")
@@ -52,8 +53,13 @@ def fabricate(
     syn_any: Sequence[float] = (0.28, 0.29, 0.28, 0.27, 0.29),
     rdm_any: Sequence[float] = (0.15, 0.16, 0.14, 0.15, 0.15),
     real_hard: float = 0.848,
+    unified: str | None = None,
+    **more: Sequence[float],
 ) -> Record:
-    """A record whose finals have the given test accuracies, one value a seed."""
+    """A record whose finals have the given test accuracies, one value a seed.
+
+    ``more`` are arms beyond those of the score; those of ``unified`` come with its name.
+    """
     rules = find_track(track)
     own = find_recipe(recipe).resolve(rules.dataset, rules.ipc)
     space = {"kind": "standardized", "mean": [0.4914, 0.4822, 0.4465], "std": [0.2, 0.2, 0.2]}
@@ -62,14 +68,16 @@ def fabricate(
     copy = DatasetCopy(
         name=rules.dataset, title="Invented copy", digest="sha256:" + "1" * 64, space=space
     )
+    same = None if unified is None else find_recipe(unified).resolve(rules.dataset, rules.ipc)
     plan = make_plan(
         rules,
         own,
         Entry(entry.digest, entry.space, entry.learning_rate),
         RealCopy(copy.digest, copy.space),
-        arms=("syn_hard", "syn_any", "rdm_any"),
+        arms=(*SCORED, *(arm for arm in OPTIONAL if arm in more)),
+        unified=same,
     )
-    given = {"syn_hard": syn_hard, "syn_any": syn_any, "rdm_any": rdm_any}
+    given = {"syn_hard": syn_hard, "syn_any": syn_any, "rdm_any": rdm_any, **more}
     environment = Environment(
         ddranking="test", torch="none", python="3", device="none", threads=1, platform="invented"
     )
@@ -93,6 +101,7 @@ def fabricate(
         entry=entry,
         track=rules,
         recipe=own,
+        unified=same,
         dataset=copy,
         real_hard=real,
         observations=tuple(observations),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ddranking.files import write_whole
+from ddranking.files import read_bounded, write_new, write_whole
 
 
 def names(folder: Path) -> list[str]:
@@ -52,3 +52,22 @@ def test_an_interruption_leaves_the_old_file_alone(tmp_path, monkeypatch) -> Non
         write_whole(target, b"new")
     assert names(tmp_path) == ["file"]
     assert target.read_bytes() == b"old"
+
+
+def test_a_file_is_written_once(tmp_path) -> None:
+    target = tmp_path / "made" / "file"
+    assert write_new(target, b"one")
+    before = target.stat()
+    assert not write_new(target, b"two")
+    assert target.read_bytes() == b"one"
+    assert (target.stat().st_ino, target.stat().st_nlink) == (before.st_ino, 1)
+    assert names(target.parent) == ["file"]
+
+
+def test_no_more_is_read_than_allowed(tmp_path) -> None:
+    """Of a device there is no size to ask for, and no end."""
+    (tmp_path / "file").write_bytes(b"12345")
+    assert read_bounded(tmp_path / "file", 5) == b"12345"
+    for path in (tmp_path / "file", Path("/dev/zero")):
+        with pytest.raises(OSError, match="more than 4 bytes"):
+            read_bounded(path, 4)

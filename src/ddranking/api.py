@@ -15,13 +15,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ddranking.protocol.recipe import Recipe, RecipeFile, find_recipe
+from ddranking.errors import BadFile
+from ddranking.files import digest_of_file
+from ddranking.protocol.recipe import Recipe, RecipeFile, find_recipe, with_given_weights
 from ddranking.protocol.track import Track, find_track
 
 if TYPE_CHECKING:
     from ddranking.data.images import Dataset
     from ddranking.distilled.artifact import DistilledSet
-    from ddranking.protocol.trial import Trial
+    from ddranking.protocol.trial import Arm, Trial
     from ddranking.running.local import Pool
     from ddranking.running.study import RealChoice, Study
     from ddranking.running.workbench import Workbench
@@ -72,6 +74,10 @@ class Rules:
         seeds: another number of seeds than the track's; makes the track a custom one.
         changes: ``key=value`` overrides of the recipe, or with the prefix ``track.`` of the track.
         rdm_hard: also train random images under the common hard recipe.
+        ars: also train without the recipe's augmentation, for the augmentation-robust score.
+        unified: also score under this recipe, the same for every method.
+        teacher: a file of weights for the recipe's teacher, in place of its own; makes the recipe
+            a custom one.
     """
 
     track: str | Track
@@ -79,6 +85,15 @@ class Rules:
     seeds: int | None = None
     changes: Sequence[str] = ()
     rdm_hard: bool = False
+    ars: bool = False
+    unified: str | Recipe | None = None
+    teacher: str | Path | None = None
+
+    @property
+    def extra_arms(self) -> tuple[Arm, ...]:
+        """Arms beyond those of every score, but for those of ``unified``."""
+        hard: tuple[Arm, ...] = ("rdm_hard",) if self.rdm_hard else ()
+        return (*hard, *(("syn_noaug", "rdm_noaug") if self.ars else ()))
 
     def resolve(self) -> tuple[Track, Recipe]:
         """The track and the recipe, validated and resolved for each other."""
@@ -88,12 +103,36 @@ class Rules:
         if self.seeds is not None:
             of_track.append(f"seeds={self.seeds}")
         track = changed(self.track, of_track)
-        if isinstance(self.recipe, Recipe):
-            values = self.recipe.model_dump(mode="json")
-            source = RecipeFile.model_validate(values)
-        else:
-            source = find_recipe(self.recipe)
-        return track, source.resolve(track.dataset, track.ipc, of_recipe)
+        recipe = _resolved(self.recipe, track, of_recipe)
+        for digest in self.given:
+            recipe = with_given_weights(recipe, digest)
+        return track, recipe
+
+    def resolve_unified(self, track: Track) -> Recipe | None:
+        """The recipe that is the same for every method, resolved for the track."""
+        return None if self.unified is None else _resolved(self.unified, track, ())
+
+    @property
+    def given(self) -> dict[str, Path]:
+        """Files of weights by digest, for a workbench."""
+        if self.teacher is None:
+            return {}
+        try:
+            return {digest_of_file(self.teacher): Path(self.teacher)}
+        except OSError as error:
+            raise BadFile(
+                f"teacher {self.teacher}",
+                expected="a readable file of weights",
+                got=error.strerror or str(error),
+            ) from None
+
+
+def _resolved(recipe: str | Recipe, track: Track, changes: Sequence[str]) -> Recipe:
+    if isinstance(recipe, Recipe):
+        source = RecipeFile.model_validate(recipe.model_dump(mode="json"))
+    else:
+        source = find_recipe(recipe)
+    return source.resolve(track.dataset, track.ipc, changes)
 
 
 def changed(track: str | Track, changes: Sequence[str]) -> Track:
@@ -145,6 +184,7 @@ def study(
     runtime = runtime or Runtime()
     entry = load(distilled) if isinstance(distilled, str | os.PathLike) else distilled
     track, recipe = rules.resolve()
+    unified = rules.resolve_unified(track)
     return prepare(
         entry,
         track,
@@ -154,10 +194,12 @@ def study(
             distilled={entry.digest: entry},
             cache=Path(runtime.cache) if runtime.cache else None,
             trusted=runtime.trusted,
+            given=rules.given,
         ),
         Store(runtime.store),
         real=real or RealChoice(),
-        extra_arms=("rdm_hard",) if rules.rdm_hard else (),
+        extra_arms=rules.extra_arms,
+        unified=unified,
     )
 
 
@@ -197,13 +239,13 @@ def score(
         real: where the whole-set accuracy comes from; the shipped reference by default.
         data: another copy of the real dataset than the one prepared, by name or object.
         runtime: fields of :class:`Runtime` and of :class:`Rules` (``seeds``, ``changes``,
-            ``rdm_hard``).
+            ``rdm_hard``, ``ars``, ``unified``, ``teacher``).
 
     Raises:
         BadInput: anything that is wrong, before the first training.
         DDRankingError: a worker died; run again to resume.
     """
-    names = {"seeds", "changes", "rdm_hard"}
+    names = {"seeds", "changes", "rdm_hard", "ars", "unified", "teacher"}
     rules = Rules(track, recipe, **{k: v for k, v in runtime.items() if k in names})
     where = Runtime(**{k: v for k, v in runtime.items() if k not in names})
     prepared = study(distilled, rules, real=real, data=data, runtime=where)

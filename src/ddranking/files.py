@@ -1,10 +1,12 @@
-"""Where files go by default, and files that appear whole or not at all."""
+"""Where files go by default, files that are read under a limit and written whole or not at all."""
 
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -14,6 +16,31 @@ def user_folder(variable: str, name: str) -> Path:
     given = os.environ.get(variable)
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(given).expanduser() if given else Path(home) / "ddranking" / name
+
+
+def read_bounded(path: Path, most: int) -> bytes:
+    """The content of a file of at most ``most`` bytes; no more than that is ever in memory.
+
+    A size that is asked for beforehand says nothing of devices and pipes, nor of a file that grows.
+
+    Raises:
+        OSError: it cannot be read, or is larger (``EFBIG``).
+    """
+    with path.open("rb") as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise OSError(errno.EFBIG, f"a file of more than {most:,} bytes", str(path))
+    return content
+
+
+def digest_of_file(path: str | os.PathLike[str]) -> str:
+    """``sha256:`` and 64 hexadecimal digits over a file's bytes.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with Path(path).open("rb") as file:
+        return "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -27,8 +54,43 @@ def write_whole(path: Path, content: bytes) -> None:
         OSError: the place cannot be written, or is a device, a pipe or a folder.
     """
     target = path.resolve()
+    with _partial(target, content) as partial:
+        partial.replace(target)
+
+
+def write_new(path: Path, content: bytes) -> bool:
+    """As :func:`write_whole`, but a file that is there stays, whoever else writes it just now.
+
+    Returns:
+        whether the file is this content.
+
+    Raises:
+        OSError: as :func:`write_whole`.
+    """
+    target = path.resolve()
+    with _partial(target, content) as partial:
+        try:
+            target.hardlink_to(partial)
+        except FileExistsError:
+            return False
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            if target.exists():
+                return False
+            partial.replace(target)
+    return True
+
+
+_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV)
+"""What file systems without hard links say (FAT, some network shares)."""
+
+
+@contextmanager
+def _partial(target: Path, content: bytes) -> Iterator[Path]:
+    """``content`` on the disk under a temporary name beside ``target``, removed in the end."""
     if target.exists() and not target.is_file():
-        raise OSError(errno.EINVAL, "not a regular file", str(path))
+        raise OSError(errno.EINVAL, "not a regular file", str(target))
     # Unique among hosts too: process numbers repeat on a file system that several share.
     partial = target.with_name(f".{target.name[:100]}.{uuid4().hex}.partial")
     try:
@@ -37,8 +99,7 @@ def write_whole(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        partial.replace(target)
-    except BaseException:
+        yield partial
+    finally:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
-        raise

@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from ddranking.errors import BadInput, MissingExtra, UnknownName
+from ddranking.errors import BadInput, MissingData, MissingExtra, UnknownName
 from ddranking.models import build, check
+from ddranking.models.external import published
 
 USER = """
 import torch
@@ -161,3 +162,31 @@ def test_timm_missing_says_how_to_install_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "timm", None)
     with pytest.raises(MissingExtra, match=r"pip install 'ddranking\[timm\]'"):
         check("timm:resnet18")
+
+
+def test_published_weights_are_the_librarys(monkeypatch) -> None:
+    """What torchvision would fetch is what the network holds; nothing is fetched here."""
+    from torchvision import models
+
+    fetched = models.resnet18().state_dict()
+    monkeypatch.setattr(
+        "torchvision.models._api.load_state_dict_from_url", lambda *_, **__: fetched
+    )
+    network = published("torchvision:resnet18", "IMAGENET1K_V1", (3, 64, 64))
+    assert all(torch.equal(value, fetched[name]) for name, value in network.state_dict().items())
+    assert network(torch.zeros(1, 3, 64, 64)).shape == (1, 1000)
+    with pytest.raises(UnknownName, match="IMAGENET1K_V1"):
+        published("torchvision:resnet18", "IMAGENET1K_V7", (3, 64, 64))
+    with pytest.raises(BadInput, match="images that it can take"):
+        published("torchvision:resnet18", "IMAGENET1K_V1", (1, 28, 28))
+
+
+def test_weights_that_cannot_be_fetched_say_so(monkeypatch) -> None:
+    def offline(*_, **__):
+        raise OSError("no network")
+
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", offline)
+    with pytest.raises(MissingData, match=r"IMAGENET1K_V1 of torchvision:resnet18.*no network"):
+        published("torchvision:resnet18", "IMAGENET1K_V1", (3, 64, 64))
+    with pytest.raises(BadInput, match="torchvision:NAME or timm:NAME"):
+        published("resnet18", "DEFAULT", (3, 64, 64))

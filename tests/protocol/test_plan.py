@@ -9,13 +9,14 @@ from ddranking.errors import BadProtocol
 from ddranking.protocol.plan import Entry, Plan, RealCopy, make_plan
 from ddranking.protocol.recipe import find_recipe
 from ddranking.protocol.track import find_track
-from ddranking.protocol.trial import ARMS, Trial
+from ddranking.protocol.trial import Trial
 
 PIXEL, STANDARDIZED = {"kind": "pixel"}, {"kind": "standardized", "mean": [0.5], "std": [0.2]}
 ENTRY = Entry("sha256:" + "a" * 64, PIXEL, learning_rate=0.02)
 REAL = RealCopy("sha256:" + "d" * 64, STANDARDIZED)
 TRACK = find_track("digits-ipc10-convnet2", ["seeds=3", "hard.learning_rate=[0.1, 0.01, 0.03]"])
 RATES = (0.1, 0.01, 0.03)
+ARMS = ("real_hard", "syn_hard", "syn_any", "rdm_any", "rdm_hard")
 
 
 def plan(recipe="unified-digits", changes=(), entry=ENTRY, arms=ARMS, track=TRACK) -> Plan:

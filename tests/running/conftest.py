@@ -53,8 +53,9 @@ def make_study(digits, candidate, tmp_path, monkeypatch) -> MakeStudy:
     """A checked tiny study on a store; every call on the same store unless one is named."""
     monkeypatch.setenv("DDRANKING_REFERENCES", str(tmp_path / "references"))
 
-    def make_(store: str = "store", *, changes=(), real=None, distilled=candidate) -> Study:
-        rules = api.Rules(TRACK, RECIPE, seeds=SEEDS, changes=(*CHANGES, *changes))
+    def make_(store: str = "store", *, changes=(), real=None, distilled=candidate, **more) -> Study:
+        """``more`` are fields of ``api.Rules``."""
+        rules = api.Rules(TRACK, RECIPE, seeds=SEEDS, changes=(*CHANGES, *changes), **more)
         return api.study(
             distilled,
             rules,

@@ -8,8 +8,10 @@ import torch
 
 from ddranking.distilled.artifact import DistilledSet
 from ddranking.errors import BadProtocol
+from ddranking.running.local import Pool
 from ddranking.running.workbench import Workbench
 from ddranking.running.worker import Task, perform
+from ddranking.scoring.record import parse_record
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 SOFT = ("labels={kind: stored}", "loss={kind: soft_cross_entropy}")
@@ -72,17 +74,26 @@ def test_a_set_without_soft_labels_is_refused_before_any_training(make_study) ->
     assert len(str(caught.value).splitlines()) == 1
 
 
-def test_random_images_without_labels_stop_a_score_before_any_training(
-    make_study, labelled, tmp_path
+def test_random_images_are_labelled_by_the_tracks_network_and_the_record_says_so(
+    make_study, labelled, recorder
 ) -> None:
-    """Until the track's network labels them, rdm_any would not be what syn_any is compared with."""
-    with pytest.raises(BadProtocol, match=r"rdm_any.*not in this version.*--set") as caught:
-        make_study(distilled=labelled, changes=SOFT)
-    assert len(str(caught.value).splitlines()) == 1
-    assert not list((tmp_path / "store").rglob("*.json"))
-    whole = ("track.whole.labels={kind: stored}", "track.whole.loss={kind: kl}")
-    with pytest.raises(BadProtocol, match=r"arm real_hard"):
-        make_study(distilled=labelled, changes=whole)
+    study = make_study(distilled=labelled, changes=SOFT)
+    with Pool(study.workbench, [torch.device("cpu")]) as pool:
+        known = study.run(pool, recorder)
+    record = study.record(known)
+    [teacher] = record.plan.teachers
+    assert teacher.arm == "real_hard"
+    labelled_by_it = study.plan.arm("rdm_any").finals(0.1)[0].key
+    assert recorder.keys.index(teacher.key) < recorder.keys.index(labelled_by_it)
+    assert any("whole-set network labelled each once (seed 0" in note for note in record.notes)
+    assert parse_record(record.to_values()) == record
+
+
+def test_the_common_rules_have_hard_labels(make_study) -> None:
+    for arm in ("whole", "hard"):
+        soft = (f"track.{arm}.labels={{kind: stored}}", f"track.{arm}.loss={{kind: kl}}")
+        with pytest.raises(BadProtocol, match=f"{arm}.*trained with hard labels"):
+            make_study(changes=soft)
 
 
 def test_an_augmentation_that_cannot_be_made_stops_a_score(make_study) -> None:

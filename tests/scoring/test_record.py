@@ -186,7 +186,7 @@ def test_a_missing_double_or_foreign_observation_is_refused(values, make_record)
     foreign = json.loads(make_record("Other").to_json())["observations"][0]
     with pytest.raises(BadProtocol, match="only trials of the track and recipe, got 1 others"):
         parse_record(changed(values, "observations", [*seen, foreign]))
-    with pytest.raises(BadProtocol, match="5 seeds of every arm"):
+    with pytest.raises(BadProtocol, match="arm syn_hard: expected 30 trainings, got fewer"):
         parse_record(changed(values, "observations", []))
 
 
@@ -215,8 +215,11 @@ def test_a_whole_set_accuracy_is_measured_or_reported_and_nothing_between(values
 def test_measured_whole_set_accuracies_are_those_of_the_observations() -> None:
     values = json.loads(OLD_RECORDS[0].read_text())
     assert values["real_hard"]["kind"] == "measured"
-    for changes in ({"kind": "reported"}, {"accuracies": [0.9, 0.9]}):
-        with pytest.raises(BadProtocol, match="real_hard: expected"):
+    for changes, told in (
+        ({"kind": "reported"}, "observations: expected only trials of the track and recipe"),
+        ({"accuracies": [0.9, 0.9]}, "real_hard: expected"),
+    ):
+        with pytest.raises(BadProtocol, match=told):
             parse_record(changed(values, "real_hard", {**values["real_hard"], **changes}))
 
 

@@ -6,10 +6,12 @@ import numpy as np
 import torch
 from scipy import stats
 
-from ddranking.protocol.rules import Hard, Stored
+from ddranking.protocol.rules import Hard, Network, Stored, Teacher
+from ddranking.training.augment import Augmented
 from ddranking.training.mixing import Mix
-from ddranking.training.targets import LabelledImages, targets
+from ddranking.training.targets import LabelledImages, prepared, targets
 
+NETWORKS = (Network(),)
 LABELS = torch.tensor([0, 1, 2, 1])
 VIEWS = torch.arange(4 * 3 * 5, dtype=torch.float32).reshape(4, 3, 5)
 
@@ -70,7 +72,48 @@ def test_random_views_are_those_of_the_seed() -> None:
 
 def test_mixing_comes_after_the_batch_is_taken_and_after_the_temperature() -> None:
     mix = Mix(torch.tensor([1, 0]), torch.tensor([0.75, 0.75]))
-    batch = targets(Stored(), data(VIEWS), 0, chance()).take(torch.tensor([2, 0])).mixed((mix,))
+    taken = targets(Stored(), data(VIEWS), 0, chance()).take(torch.tensor([2, 0]))
+    batch = taken.after(Augmented(torch.zeros(2, 1, 2, 2), (mix,)))
     soft = (VIEWS[[2, 0], 0] / 2).softmax(1)
     torch.testing.assert_close(batch.probabilities(2), 0.75 * soft + 0.25 * soft.flip(0))
     assert batch.classes(3).tolist() == [[0.25, 0, 0.75], [0.75, 0, 0.25]]
+
+
+class Sums(torch.nn.Module):
+    """A teacher whose logits are the image's sum, times 0 to 4; it counts what it is shown."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shown: list[int] = []
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        self.shown.append(len(images))
+        return images.sum((1, 2, 3))[:, None] * torch.arange(5.0)
+
+
+IMAGES = torch.arange(16.0).reshape(4, 1, 2, 2)
+MIX = Mix(torch.tensor([1, 0]), torch.tensor([0.75, 0.75]))
+
+
+def test_a_teacher_labels_the_mixed_batch_and_its_labels_are_not_mixed_again() -> None:
+    rules, network = Teacher(networks=NETWORKS), Sums()
+    labelled = LabelledImages(IMAGES, LABELS, teacher=network)
+    assert prepared(rules, labelled) is labelled
+    made = Augmented(IMAGES[:2] / 8, (MIX,))
+    batch = targets(rules, labelled, 0, chance()).take(torch.tensor([2, 0])).after(made)
+    assert network.shown == [2]
+    seen = Sums()(IMAGES[:2] / 8)
+    torch.testing.assert_close(batch.logits(), seen)
+    torch.testing.assert_close(batch.probabilities(3), (seen / 3).softmax(1))
+    assert batch.classes(3).tolist() == [[0.25, 0, 0.75], [0.75, 0, 0.25]]  # the true classes are
+
+
+def test_a_teacher_that_sees_images_labels_each_once_and_those_labels_are_mixed() -> None:
+    rules, network = Teacher(networks=NETWORKS, sees="images"), Sums()
+    labelled = prepared(rules, LabelledImages(IMAGES, LABELS, teacher=network))
+    for epoch in range(3):
+        taken = targets(rules, labelled, epoch, chance()).take(torch.tensor([2, 0]))
+        batch = taken.after(Augmented(torch.full((2, 1, 2, 2), 7.0), (MIX,)))
+        soft = Sums()(IMAGES)[[2, 0]]
+        torch.testing.assert_close(batch.logits(), 0.75 * soft + 0.25 * soft.flip(0))
+    assert network.shown == [4]

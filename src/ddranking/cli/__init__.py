@@ -31,6 +31,7 @@ _GROUPS = {
     "score": "score:score",
     "reference": "reference:reference",
     "compare": "records:compare",
+    "explain": "explain:explain",
     "verify": "verify:verify",
     "list": "tables:list_names",
 }
@@ -62,7 +63,10 @@ def main(arguments: list[str] | None = None) -> int:
         where = f"{error.filename}: " if error.filename else ""
         return _complain(f"{where}{error.strerror or error}")
     except KeyboardInterrupt:
-        print("Interrupted. Finished trainings are kept.", file=sys.stderr)
+        print(
+            "Interrupted. What is finished is kept: run the same command again to go on.",
+            file=sys.stderr,
+        )
         return 130
     return answer if isinstance(answer, int) else 0
 

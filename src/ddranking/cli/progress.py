@@ -23,6 +23,11 @@ ARM_NAMES = {
     "syn_any": "distilled images, own recipe",
     "rdm_any": "random images, same recipe",
     "rdm_hard": "random images, hard labels",
+    "syn_noaug": "distilled images, no augmentation",
+    "rdm_noaug": "random images, no augmentation",
+    "syn_unified": "distilled images, unified recipe",
+    "rdm_unified": "random images, unified recipe",
+    "teacher": "a teacher, whole real set",
 }
 
 

@@ -41,10 +41,11 @@ def reference(
     from ddranking.scoring.statistics import estimate
 
     where: Runtime = runtime.runtime()
-    track, recipe = rules.rules().resolve()
+    wanted = rules.rules()
+    track, recipe = wanted.resolve()
     check_writable(out)
     cache = Path(where.cache) if where.cache else None
-    bench = Workbench(dataset(track.dataset, where), {}, cache, where.trusted)
+    bench = Workbench(dataset(track.dataset, where), {}, cache, where.trusted, wanted.given)
     work = prepare_shared(track, recipe, bench, Store(where.store), arms=arms)
     known = work.known()
     bar = TrainingProgress("Shared arms", work.outlook(known), done=len(known))

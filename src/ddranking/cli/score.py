@@ -6,18 +6,19 @@ import json
 import re
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
 from ddranking.api import Rules, Runtime, pool, study
-from ddranking.cli.options import WHOLE
+from ddranking.cli.options import PLACE, WHOLE
 from ddranking.errors import BadInput
 from ddranking.protocol.recipe import is_released
 
 if TYPE_CHECKING:
+    from ddranking.protocol.trial import Trial
     from ddranking.running.study import Study
     from ddranking.running.work import Shard
     from ddranking.scoring.record import Record
@@ -36,9 +37,31 @@ class RulesOptions:
     "Another number of seeds than the track's; makes it a custom track."
     set_: Annotated[tuple[str, ...], Parameter(name="--set", negative="")] = ()
     "key=value override of the recipe, or track.key=value of the track; may be repeated."
+    teacher: Path | None = None
+    "File of weights for the recipe's teacher, in place of its own; makes it a custom recipe."
 
-    def rules(self, rdm_hard: bool = False) -> Rules:
-        return Rules(self.track, self.recipe, self.seeds, self.set_, rdm_hard)
+    def rules(self, more: ArmOptions | None = None) -> Rules:
+        return Rules(
+            self.track,
+            self.recipe,
+            self.seeds,
+            self.set_,
+            teacher=self.teacher,
+            **({} if more is None else asdict(more)),
+        )
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class ArmOptions:
+    """What to train beyond the score."""
+
+    rdm_hard: Annotated[bool, Parameter(negative="")] = False
+    "Also train random images under the common hard recipe, to explain where a gap comes from."
+    ars: Annotated[bool, Parameter(negative="")] = False
+    "Also train without the recipe's augmentation, for the augmentation-robust score."
+    unified: str | None = None
+    "Also score under this recipe, the same for every method (as: unified)."
 
 
 @Parameter(name="*")
@@ -64,11 +87,11 @@ class RealOptions:
 class RuntimeOptions:
     """Where and how trainings run; nothing here changes a result."""
 
-    store: Path | None = None
+    store: Annotated[Path | None, PLACE] = None
     "Folder of finished trainings; the user's cache by default."
-    data_root: Path | None = None
+    data_root: Annotated[Path | None, PLACE] = None
     "Folder of the original dataset, where it was not prepared with 'ddranking data prepare'."
-    cache: Path | None = None
+    cache: Annotated[Path | None, PLACE] = None
     "Folder of prepared datasets."
     device: str | None = None
     "cpu, cuda or cuda:N; every GPU, or the CPU, by default."
@@ -90,6 +113,7 @@ class RuntimeOptions:
         )
 
 
+NO_ARMS = ArmOptions()
 NO_REAL = RealOptions()
 NO_RUNTIME = RuntimeOptions()
 
@@ -97,10 +121,10 @@ NO_RUNTIME = RuntimeOptions()
 def plan(
     file: Path,
     rules: RulesOptions,
+    arms: ArmOptions = NO_ARMS,
     real: RealOptions = NO_REAL,
     runtime: RuntimeOptions = NO_RUNTIME,
     *,
-    rdm_hard: Annotated[bool, Parameter(negative="")] = False,
     json_: Annotated[bool, Parameter(name="--json", negative="")] = False,
 ) -> None:
     """Print every training that a score needs, and which of them the store already holds.
@@ -108,12 +132,12 @@ def plan(
     Args:
         file: a packed distilled set (.safetensors).
         rules: track and recipe.
+        arms: what to train beyond the score.
         real: where the whole-set accuracy comes from.
         runtime: store and data.
-        rdm_hard: also train random images under the common hard recipe.
         json_: print JSON instead of a table.
     """
-    made = study(file, rules.rules(rdm_hard), real=real.choice(), runtime=runtime.runtime())
+    made = study(file, rules.rules(arms), real=real.choice(), runtime=runtime.runtime())
     known = made.known()
     rows = _plan_rows(made, known)
     if json_:
@@ -127,6 +151,10 @@ def plan(
     table = Table()
     for column in ("arm", "rate", "seeds", "reads", "known", "epochs", "batch"):
         table.add_column(column)
+    for trial in made.plan.only_teachers:
+        rules_ = (str(trial.training.epochs), str(trial.training.batch_size))
+        seen, name = "yes" if trial.key in known else "no", f"{trial.arm} ({trial.student})"
+        table.add_row(name, f"{trial.rate:g}", str(trial.seed), "test", seen, *rules_)
     for arm in made.plan.arms:
         rules_ = (str(arm.training.epochs), str(arm.training.batch_size))
         for rate in arm.rates if len(arm.rates) > 1 else ():
@@ -149,36 +177,37 @@ def _plan_rows(made: Study, known) -> list[dict[str, object]]:
     from ddranking.scoring.observation import validation_accuracies
 
     validation = validation_accuracies(known)
-    rows: list[dict[str, object]] = []
+    rows: list[dict[str, object]] = [_row(trial, known) for trial in made.plan.only_teachers]
     for arm in made.plan.arms:
         rate = arm.selected(validation)
         finals = arm.finals(rate) if rate is not None else []
-        for trial in (*arm.search, *finals):
-            rows.append(
-                {
-                    "arm": trial.arm,
-                    "rate": trial.rate,
-                    "seed": trial.seed,
-                    "reads": trial.evaluate,
-                    "key": trial.key,
-                    "known": trial.key in known,
-                }
-            )
+        rows += [_row(trial, known) | {"arm": arm.arm} for trial in (*arm.search, *finals)]
         if rate is None:
             open_ = {"arm": arm.arm, "rate": None, "reads": "test", "key": None, "known": False}
             rows += [{**open_, "seed": seed} for seed in range(arm.seeds)]
     return rows
 
 
+def _row(trial: Trial, known) -> dict[str, object]:
+    return {
+        "arm": trial.arm,
+        "rate": trial.rate,
+        "seed": trial.seed,
+        "reads": trial.evaluate,
+        "key": trial.key,
+        "known": trial.key in known,
+    }
+
+
 def score(
     file: Path,
     rules: RulesOptions,
+    arms: ArmOptions = NO_ARMS,
     real: RealOptions = NO_REAL,
     runtime: RuntimeOptions = NO_RUNTIME,
     *,
     out: Path | None = None,
     shard: str = "1/1",
-    rdm_hard: Annotated[bool, Parameter(negative="")] = False,
     json_: Annotated[bool, Parameter(name="--json", negative="")] = False,
 ) -> None:
     """Train what a score needs, and write its record. Run it again to resume.
@@ -186,16 +215,16 @@ def score(
     Args:
         file: a packed distilled set (.safetensors).
         rules: track and recipe.
+        arms: what to train beyond the score.
         real: where the whole-set accuracy comes from.
         runtime: store, data and device.
         out: the record; records/TRACK/METHOD-DIGEST-RECIPE.json by default.
         shard: I/N trains the I-th of N parts of what is pending, for several runs on one store.
-        rdm_hard: also train random images under the common hard recipe.
         json_: print the scores as JSON.
     """
     where = runtime.runtime()
     part = _shard(shard)
-    made = study(file, rules.rules(rdm_hard), real=real.choice(), runtime=where)
+    made = study(file, rules.rules(arms), real=real.choice(), runtime=where)
     target = out or default_record_path(made)
     check_writable(target)
     record = run_study(made, where, part)
@@ -265,11 +294,15 @@ def print_record(record: Record) -> None:
         *rows,
         ("HLR (lower is better)", record.hlr),
         ("IOR (higher is better)", record.ior),
+        *([("IOR, unified recipe", unified)] if (unified := record.scores.ior_unified) else []),
     ):
         table.add_row(name, f"{seen.mean:.2%}", f"{seen.low:.2%} to {seen.high:.2%}", str(seen.n))
     ddrs = record.ddrs()
     interval = f"{ddrs.low:.4f} to {ddrs.high:.4f}"
     table.add_row("DDRS at w = 0.5 (0 to 1)", f"{ddrs.mean:.4f}", interval, str(ddrs.n))
+    if (ars := record.scores.ars) is not None:
+        interval = f"{ars.low:.4f} to {ars.high:.4f}"
+        table.add_row("ARS at g = 0.5 (0 to 1)", f"{ars.mean:.4f}", interval, str(ars.n))
     Console().print(table)
     if record.real_hard.kind == "reported":
         value = record.real_hard.accuracies[0]
@@ -289,8 +322,8 @@ def default_record_path(made: Study) -> Path:
     return Path("records") / folder / f"{method[:60]}-{digest}-{recipe.name}{mark}.json"
 
 
-def check_writable(target: Path) -> None:
-    """Finds out before the training, not after it, that the record cannot be written."""
+def check_writable(target: Path, option: str = "--out") -> None:
+    """Finds out before the training, not after it, that a file cannot be written."""
     target = target.resolve()
     folder = target.parent
     try:
@@ -301,7 +334,7 @@ def check_writable(target: Path) -> None:
     except OSError:  # a name too long for the file system, a folder that may not be read
         fits = False
     if not fits:
-        raise BadInput("--out", expected="a file in a folder that can be written", got=str(target))
+        raise BadInput(option, expected="a file in a folder that can be written", got=str(target))
 
 
 def _shard(text: str) -> Shard:

@@ -14,7 +14,9 @@ from ddranking.cli.options import WHOLE
 
 data = App(name="data", help="Prepare real datasets.")
 
-Kind = Literal["tracks", "recipes", "datasets", "models", "augmentations", "losses", "methods"]
+Kind = Literal[
+    "tracks", "recipes", "datasets", "models", "augmentations", "labels", "losses", "methods"
+]
 
 
 def list_names(
@@ -69,6 +71,12 @@ def _augmentations() -> dict[str, str]:
     return _kinds(Augmentation)
 
 
+def _labels() -> dict[str, str]:
+    from ddranking.protocol.rules import Labels
+
+    return _kinds(Labels)
+
+
 def _losses() -> dict[str, str]:
     from ddranking.protocol.rules import Loss
 
@@ -96,6 +104,7 @@ _LISTS: dict[str, Callable[[], dict[str, str]]] = {
     "datasets": _datasets,
     "models": _models,
     "augmentations": _augmentations,
+    "labels": _labels,
     "losses": _losses,
     "methods": _methods,
 }

@@ -1,8 +1,9 @@
 """Networks from elsewhere: torchvision's and timm's by name, and a user's own callable.
 
-None of them is downloaded or pretrained: only the architecture is taken, and it is initialised by
-its own rules. What they can take differs, so each is run once on two blank images after it is
-built, and one that cannot take the images is an error there and not in the first training step.
+As students none of them is pretrained: only the architecture is taken, and it is initialised by
+its own rules; :func:`published` is for teachers. What they can take differs, so each is run once
+on two blank images after it is built, and one that cannot take the images is an error there and not
+in the first training step.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ddranking.errors import BadInput, MissingExtra, UnknownName
+from ddranking.errors import BadInput, MissingData, MissingExtra, UnknownName
 from ddranking.models.names import Shape
 
 TORCHVISION_OPTIONS: dict[str, dict[str, Any]] = {
@@ -95,6 +96,59 @@ def build_timm(name: str, shape: Shape, num_classes: int) -> nn.Module:
     return timm.create_model(
         name, pretrained=False, num_classes=num_classes, in_chans=shape[0], **options
     )
+
+
+def published(name: str, weights: str, shape: Shape) -> nn.Module:
+    """A network of torchvision or timm with the weights that they publish, fetched if need be.
+
+    Args:
+        name: ``torchvision:NAME`` or ``timm:NAME``.
+        weights: torchvision's name of them; timm has them in the network's name.
+        shape: of the images, (channels, height, width).
+
+    Raises:
+        UnknownName: no such network or weights.
+        BadInput: another source, or images that it cannot take.
+        MissingData: the weights are neither here nor can they be fetched.
+    """
+    source, _, rest = name.partition(":")
+    if source == "torchvision":
+        from torchvision import models
+
+        known = models.get_model_weights(check_torchvision(rest))
+        if weights not in (*known.__members__, "DEFAULT"):
+            raise UnknownName(f"weights of {name}", weights, list(known.__members__))
+
+        def make() -> nn.Module:
+            return models.get_model(rest.lower(), weights=weights)
+    elif source == "timm":
+        check_timm(rest.partition(".")[0])
+
+        def make() -> nn.Module:
+            return _timm().create_model(rest, pretrained=True)
+    else:
+        raise BadInput(
+            f"published weights of {name}", expected="torchvision:NAME or timm:NAME", got=name
+        )
+    try:
+        network = make().eval()
+    except Exception as error:  # each library has its own way to fail at fetching
+        raise MissingData(
+            f"weights {weights} of {name}",
+            expected="them in the library's cache, or a network to fetch them over",
+            got=f"{type(error).__name__}: {error}"[:200],
+            hint="Fetch them where there is a network, or name a file of weights with --teacher.",
+        ) from error
+    with torch.no_grad():
+        try:
+            network(torch.zeros(2, *shape))
+        except Exception as error:
+            raise BadInput(
+                f"teacher {name}",
+                expected="images that it can take",
+                got=f"{'x'.join(map(str, shape))}: {error}"[:200],
+            ) from error
+    return network
 
 
 def resolve(path: str) -> Callable[..., Any]:

@@ -3,6 +3,9 @@
 Arms with several learning rates are done in two steps: every rate and seed reads the validation
 split, then the rate with the best mean over seeds reads the test set, once. What is pending
 follows from what is known, so a plan can be interrupted, resumed and split over machines.
+
+Arms whose labels a teacher makes come with the trainings of its networks, see
+:mod:`ddranking.protocol.teaching`.
 """
 
 from __future__ import annotations
@@ -14,7 +17,8 @@ from typing import Any
 
 from ddranking.errors import BadProtocol
 from ddranking.protocol.recipe import Recipe
-from ddranking.protocol.rules import Training
+from ddranking.protocol.rules import Network, Teacher, Training
+from ddranking.protocol.teaching import Taught, taught
 from ddranking.protocol.track import Track
 from ddranking.protocol.trial import IMPLEMENTATION, Arm, Distilled, RandomImages, Trial, Whole
 
@@ -39,7 +43,10 @@ class RealCopy:
 
 @dataclass(frozen=True)
 class ArmPlan:
-    """The trainings of one arm: rules, data, and the rates to try, the same for every seed."""
+    """The trainings of one arm: rules, data, and the rates to try, the same for every seed.
+
+    ``teachers`` are the trainings whose networks make the labels.
+    """
 
     arm: Arm
     training_set: Distilled | RandomImages | Whole
@@ -51,11 +58,12 @@ class ArmPlan:
     validation_size: int
     seeds: int
     implementation: int = IMPLEMENTATION
+    teachers: tuple[Trial, ...] = ()
 
     def trial(self, rate: float, seed: int, evaluate: str) -> Trial:
         return Trial.model_validate(
             {
-                "arm": self.arm,
+                "arm": _SAME_TRAININGS.get(self.arm, self.arm),
                 "training_set": self.training_set,
                 "space": dict(self.space),
                 "training": self.training.model_copy(update={"learning_rate": float(rate)}),
@@ -126,16 +134,35 @@ class Plan:
     recipe: Recipe
     arms: tuple[ArmPlan, ...]
 
+    @property
+    def teachers(self) -> tuple[Trial, ...]:
+        """The trainings of all teachers' networks, each once; some may be trials of an arm too."""
+        every = (trial for arm in self.arms for trial in arm.teachers)
+        return tuple({trial.key: trial for trial in every}.values())
+
     def pending(self, validation: Mapping[str, float], done: Mapping[str, Any]) -> list[Trial]:
-        """The trainings of all arms that can run now, given what is known."""
-        return [trial for arm in self.arms for trial in arm.pending(validation, done)]
+        """The trainings of all arms that can run now, given what is known; teachers' first."""
+        first = [trial for trial in self.teachers if trial.key not in done]
+        others = (trial for arm in self.arms for trial in arm.pending(validation, done))
+        return list({trial.key: trial for trial in (*first, *others)}.values())
 
     def arm(self, name: Arm) -> ArmPlan | None:
         return next((arm for arm in self.arms if arm.arm == name), None)
 
     @property
     def total(self) -> int:
-        return sum(arm.total for arm in self.arms)
+        return sum(arm.total for arm in self.arms) + len(self.only_teachers)
+
+    @property
+    def only_teachers(self) -> tuple[Trial, ...]:
+        """The teachers that are not trained for the arm ``real_hard`` anyway."""
+        whole = self.arm("real_hard")
+        trained = {trial.key for trial in whole.finals(whole.rates[0])} if whole else set()
+        return tuple(trial for trial in self.teachers if trial.key not in trained)
+
+
+_SAME_TRAININGS: Mapping[Arm, Arm] = {"syn_unified": "syn_any", "rdm_unified": "rdm_any"}
+"""Arms whose trials are those of another arm under another recipe, and are shared with it."""
 
 
 def make_plan(
@@ -145,6 +172,7 @@ def make_plan(
     real: RealCopy,
     *,
     arms: tuple[Arm, ...],
+    unified: Recipe | None = None,
     implementation: int = IMPLEMENTATION,
 ) -> Plan:
     """The plan of a score.
@@ -155,13 +183,15 @@ def make_plan(
         entry: what is scored.
         real: the copy of the real dataset at hand. ``real_hard`` is trained in its own space, so
             that it is the same for every entry; all other arms in the space of the entry.
+        arms: which arms to train; ``real_hard`` only where it is not taken from a reference.
+        unified: the rules of ``syn_unified`` and ``rdm_unified``, the same for every method.
         implementation: the training code's number; another than the present one only to read an
             older record.
-        arms: which arms to train; ``real_hard`` only where it is not taken from a reference.
 
     Raises:
         BadProtocol: the recipe uses the stored learning rate or stored soft labels, and the set
-            does not carry them, or not as the loss needs them.
+            does not carry them, or not as the loss needs them; an arm without augmentation of a
+            recipe that has none; a teacher that cannot see the entry's images.
     """
     sets = {
         "syn": Distilled(digest=entry.digest),
@@ -170,44 +200,71 @@ def make_plan(
     }
     made = []
     for arm in arms:
-        source, _, labels = arm.partition("_")
-        training = (
-            track.whole if source == "real" else track.hard if labels == "hard" else recipe.training
-        )
+        source, _, role = arm.partition("_")
+        rules, training = _rules(track, recipe, unified, source, role)
         rates = training.rates(entry.learning_rate)
         if not rates:
             raise BadProtocol(
-                f"recipe {recipe.id}",
+                f"recipe {rules}",
                 expected="a distilled set that carries its learning rate",
                 got="a set without one",
                 hint="Pack it again with --learning-rate, or score with --set learning_rate=0.01 "
                 "(a custom recipe).",
             )
-        _check_labels(training, recipe, entry)
+        _check_labels(training, rules, entry)
+        space = real.space if source == "real" else entry.space
+        if training.labels.kind == "stored" and source != "syn":
+            # Real images carry no soft labels: the track's network makes them, one for each image.
+            training = training.model_copy(update={"labels": Teacher(networks=(Network(),), sees="images")})
+        lesson: Taught = taught(training, track, real.digest, (real.space, space), implementation)
         made.append(
             ArmPlan(
                 arm=arm,
                 training_set=sets[source],
-                training=training,
+                training=lesson.training,
                 rates=rates,
-                space=real.space if source == "real" else entry.space,
+                space=space,
                 student=track.student,
                 dataset=real.digest,
                 validation_size=track.validation_size,
                 seeds=track.seeds,
                 implementation=implementation,
+                teachers=lesson.teachers,
             )
         )
     return Plan(track, recipe, tuple(made))
 
 
-def _check_labels(training: Training, recipe: Recipe, entry: Entry) -> None:
+def _rules(
+    track: Track, recipe: Recipe, unified: Recipe | None, source: str, role: str
+) -> tuple[str, Training]:
+    """The rules of an arm, with the name of who made them."""
+    if source == "real":
+        return track.id, track.whole
+    if role == "hard":
+        return track.id, track.hard
+    if role == "unified":
+        assert unified is not None, "an arm under the unified recipe comes with that recipe"
+        return unified.id, unified.training
+    if role == "noaug":
+        if not recipe.training.augmentation:
+            raise BadProtocol(
+                f"recipe {recipe.id}",
+                expected="an augmentation to leave out, for the augmentation-robust score",
+                got="none",
+                hint="Score without --ars: with and without augmentation are the same here.",
+            )
+        return recipe.id, recipe.training.model_copy(update={"augmentation": ()})
+    return recipe.id, recipe.training
+
+
+def _check_labels(training: Training, rules: str, entry: Entry) -> None:
     """Whether the set carries the soft labels that a training asks for."""
     if training.labels.kind != "stored":
         return
     if entry.soft_label_kind is None:
         raise BadProtocol(
-            f"recipe {recipe.id}",
+            f"recipe {rules}",
             expected="a distilled set that carries soft labels",
             got="a set without them",
             hint="Pack it again with its soft labels and --soft-label-kind, or choose a recipe "
@@ -215,7 +272,7 @@ def _check_labels(training: Training, recipe: Recipe, entry: Entry) -> None:
         )
     if training.loss.kind == "mse_gt" and entry.soft_label_kind != "logits":
         raise BadProtocol(
-            f"recipe {recipe.id}",
+            f"recipe {rules}",
             expected="stored labels that are logits, as its loss mse_gt compares logits",
             got=entry.soft_label_kind,
             hint='Choose another loss, as --set "loss={kind: kl}".',

@@ -17,7 +17,7 @@ from pydantic import Field, ValidationError
 from ddranking.errors import BadProtocol, UnknownName
 from ddranking.protocol import shelf
 from ddranking.protocol.canonical import content_hash
-from ddranking.protocol.rules import Frozen, Training
+from ddranking.protocol.rules import Frozen, GivenWeights, Training
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{0,63}$")]
 Text = Annotated[str, Field(max_length=2000)]
@@ -57,7 +57,10 @@ class Recipe(Frozen):
 
 
 class RecipeFile(Frozen):
-    """A recipe file before it is resolved."""
+    """A recipe file before it is resolved.
+
+    ``student`` says what the source trains, for people: the network that is trained is the track's.
+    """
 
     name: Name
     version: Annotated[int, Field(ge=1)] = 1
@@ -65,6 +68,7 @@ class RecipeFile(Frozen):
     source: Text
     differs_from_source: tuple[Text, ...] = ()
     datasets: tuple[str, ...] | None = None
+    student: Text = ""
     training: Training
     variants: tuple[Variant, ...] = ()
 
@@ -96,11 +100,64 @@ class RecipeFile(Frozen):
             if variant.applies(dataset, ipc):
                 training = _merge(training, variant.training)
         training = shelf.override(training, changes, f"recipe {self.name}")
-        kept = self.model_dump(exclude={"variants", "datasets", "training"})
+        kept = self.model_dump(exclude={"variants", "datasets", "student", "training"})
         try:
-            return Recipe(**kept, training=Training.model_validate(training))
+            rules = Training.model_validate(training)
+            return Recipe(**kept, training=_with_teachers(rules, dataset, ipc))
         except ValidationError as error:
             raise shelf.explain(error, f"recipe {self.id}") from None
+
+
+def with_given_weights(recipe: Recipe, digest: str) -> Recipe:
+    """A recipe whose teacher has the weights of a file; it is then a custom one.
+
+    Raises:
+        BadProtocol: it has no teacher, or one of several networks.
+    """
+    rules = recipe.training
+    given = GivenWeights(digest=digest)
+    networks = rules.labels.networks if rules.labels.kind == "teacher" else ()
+    if any(network.weights == given for network in networks):
+        return recipe
+    if len(networks) != 1 or networks[0].model is None:
+        raise BadProtocol(
+            f"recipe {recipe.id}, --teacher",
+            expected="a recipe whose teacher is one network with a name",
+            got=f"{rules.labels.kind} labels"
+            + (f" of {len(networks)} networks" if networks else ""),
+            hint="Name the file's digest in a recipe of your own: "
+            f"weights: {{kind: given, digest: {digest[:19]}...}}.",
+        )
+    network = networks[0].model_copy(update={"weights": given})
+    labels = rules.labels.model_copy(update={"networks": (network,)})
+    return recipe.model_copy(update={"training": rules.model_copy(update={"labels": labels})})
+
+
+def _with_teachers(rules: Training, dataset: str, ipc: int) -> Training:
+    """``rules`` with the named rules of each trained teacher written out.
+
+    Raises:
+        BadProtocol: a teacher that is itself trained with soft labels or without one single rate.
+    """
+    if rules.labels.kind != "teacher":
+        return rules
+    networks = []
+    for network in rules.labels.networks:
+        weights = network.weights
+        if weights.kind == "trained":
+            made = weights.training
+            if isinstance(made, str):
+                made = find_recipe(made).resolve(dataset, ipc).training
+            if made.labels.kind != "hard" or not isinstance(made.learning_rate, float):
+                raise BadProtocol(
+                    f"labels.networks, training of {network.model}",
+                    expected="hard labels and one learning rate, a number",
+                    got=f"{made.labels.kind} labels, learning rate {made.learning_rate}",
+                )
+            weights = weights.model_copy(update={"training": made})
+        networks.append(network.model_copy(update={"weights": weights}))
+    labels = rules.labels.model_copy(update={"networks": tuple(networks)})
+    return rules.model_copy(update={"labels": labels})
 
 
 def _merge(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:

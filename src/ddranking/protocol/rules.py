@@ -6,13 +6,13 @@ kind in a table of the same names, and a contract test holds the two together. I
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from ddranking.protocol.augmentations import Augmentation
 from ddranking.protocol.augmentations import Dsa as Dsa
-from ddranking.protocol.frozen import Frozen, Rate, Share
+from ddranking.protocol.frozen import Digest, Frozen, Rate, Share
 
 
 class Sgd(Frozen):
@@ -84,6 +84,94 @@ class Stored(Frozen):
     view: Literal["epoch", "random"] = "epoch"
 
 
+RecipeId = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{0,63}(@[0-9]+)?$")]
+
+
+class TrackWeights(Frozen):
+    """The track's own ``real_hard`` network of seed 0: its student, trained on the whole set."""
+
+    kind: Literal["track"] = "track"
+
+
+class TrainedWeights(Frozen):
+    """A network trained here, on the whole real training set, from ``seed``.
+
+    ``training`` are its rules, or in a recipe file the name of the recipe that holds them.
+    """
+
+    kind: Literal["trained"] = "trained"
+    training: Training | RecipeId
+    seed: Annotated[int, Field(ge=0)] = 0
+
+
+class GivenWeights(Frozen):
+    """A file of weights that the person who scores has, by digest."""
+
+    kind: Literal["given"] = "given"
+    digest: Digest
+
+
+class PublishedWeights(Frozen):
+    """Weights that torchvision or timm publish, for images in the space they were trained in.
+
+    ``name`` is torchvision's, as ``IMAGENET1K_V1``; a timm network's name has them in itself.
+    ``classes`` are the outputs that the dataset's classes have there, in their order; None takes
+    all as they are.
+    """
+
+    kind: Literal["published"] = "published"
+    name: Annotated[str, Field(max_length=100)] = "DEFAULT"
+    classes: tuple[Annotated[int, Field(ge=0)], ...] | None = None
+
+
+class KnownWeights(Frozen):
+    """In a trial: the weights that another training ended with, by that trial's key."""
+
+    kind: Literal["trial"] = "trial"
+    key: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+Weights = Annotated[
+    TrackWeights | TrainedWeights | GivenWeights | PublishedWeights | KnownWeights,
+    Field(discriminator="kind"),
+]
+
+
+class Network(Frozen):
+    """One network of a teacher.
+
+    ``model`` is a model's name, None with the track's own weights. ``space`` is the image space
+    (its JSON form) that the network was trained in; in a recipe None, which is the dataset's usual
+    one, or a whitened set's own.
+    """
+
+    model: Annotated[str, Field(max_length=200)] | None = None
+    weights: Weights = TrackWeights()
+    space: dict[str, Any] | None = None
+
+    @model_validator(mode="after")
+    def _model_with_weights(self) -> Network:
+        if (self.model is None) == (self.weights.kind == "track"):
+            return self
+        raise ValueError("model: a name, or none with weights of kind track, which say it")
+
+
+class Teacher(Frozen):
+    """Logits of frozen networks, without gradients and in evaluation mode; the mean of several.
+
+    ``sees`` says what they look at: every augmented and mixed ``batch`` anew (SRe2L and its
+    descendants), or each of the ``images`` once, before any augmentation; those labels are then
+    mixed like stored ones.
+    """
+
+    kind: Literal["teacher"] = "teacher"
+    networks: Annotated[
+        tuple[Network, ...],
+        Field(min_length=1, max_length=16, default_factory=lambda: (Network(),)),
+    ]
+    sees: Literal["batch", "images"] = "batch"
+
+
 class CrossEntropy(Frozen):
     """Mean of ``-log softmax(s)[y]`` over the batch, with optional label smoothing."""
 
@@ -124,11 +212,15 @@ class MseGt(Frozen):
 
 Optimizer = Annotated[Sgd | Adam | AdamW, Field(discriminator="kind")]
 Schedule = Annotated[Constant | Step | Cosine | HalfCosine, Field(discriminator="kind")]
-Labels = Annotated[Hard | Stored, Field(discriminator="kind")]
+Labels = Annotated[Hard | Stored | Teacher, Field(discriminator="kind")]
 Loss = Annotated[CrossEntropy | SoftCrossEntropy | Kl | MseGt, Field(discriminator="kind")]
+SOFT_LABELS = frozenset({"stored", "teacher"})
+"""The label strategies that give soft labels; the others give classes."""
+
 SOFT_LOSSES = frozenset({"soft_cross_entropy", "kl", "mse_gt"})
 """The losses that compare with soft labels; the others compare with classes."""
 
+Precision = Literal["fp32", "tf32", "bf16"]
 LearningRate = Rate | Annotated[tuple[Rate, ...], Field(min_length=1)] | Literal["stored"]
 
 
@@ -137,6 +229,10 @@ class Training(Frozen):
 
     ``learning_rate`` is a number, a list to search on the validation split, or ``"stored"``: the
     rate that the distilled set carries. Lengths are in epochs; one epoch visits every image once.
+
+    ``precision`` is that of the products in convolutions and linear layers: ``fp32`` is exact;
+    ``tf32`` and ``bf16`` round their inputs to 10 and 7 bits of mantissa and sum in float32.
+    Weights, norms, loss and optimiser are float32 in all three.
     """
 
     epochs: Annotated[int, Field(ge=1, le=1_000_000)]
@@ -147,11 +243,11 @@ class Training(Frozen):
     augmentation: tuple[Augmentation, ...] = ()
     labels: Labels = Hard()
     loss: Loss = CrossEntropy()
-    precision: Literal["fp32"] = "fp32"
+    precision: Precision = "fp32"
 
     @model_validator(mode="after")
     def _loss_fits_labels(self) -> Training:
-        soft = self.labels.kind != "hard"
+        soft = self.labels.kind in SOFT_LABELS
         if soft == (self.loss.kind in SOFT_LOSSES):
             return self
         raise ValueError(
@@ -173,3 +269,7 @@ class Training(Frozen):
         if isinstance(self.learning_rate, tuple):
             return self.learning_rate
         return (float(self.learning_rate),)
+
+
+for _model in (TrainedWeights, Network, Teacher, Training):
+    _model.model_rebuild()  # a teacher has rules of its own, so the vocabulary refers to itself

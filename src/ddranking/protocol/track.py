@@ -49,6 +49,13 @@ class Track(Frozen):
             raise ValueError("the whole set is trained at one learning rate, a number")
         return whole
 
+    @field_validator("hard", "whole")
+    @classmethod
+    def _hard_labels(cls, rules: Training) -> Training:
+        if rules.labels.kind != "hard":
+            raise ValueError("what every entry shares is trained with hard labels")
+        return rules
+
     @property
     def id(self) -> str:
         return f"{self.name}@{self.version}"
@@ -102,10 +109,15 @@ def resolve(values: dict[str, Any], what: str, changes: Sequence[str] = ()) -> l
 
 
 def _member(family: TrackFile, ipc: int, changes: Sequence[str]) -> Track:
-    """One track of a family: ``{ipc}`` filled in, named recipes replaced by their rules."""
+    """One track of a family: ``{ipc}`` filled in, named recipes replaced by their rules.
+
+    In a title, ``{images}`` is "1 image", "10 images".
+    """
     values: dict[str, Any] = {**family.model_dump(mode="json"), "ipc": ipc}
     for field in ("name", "title"):
         values[field] = values[field].replace("{ipc}", str(ipc))
+    images = f"{ipc} image{'s' if ipc != 1 else ''}"
+    values["title"] = values["title"].replace("{images}", images)
     for arm in ("hard", "whole"):
         if isinstance(values[arm], str):
             recipe = find_recipe(values[arm]).resolve(family.dataset, ipc)

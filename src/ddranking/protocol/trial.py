@@ -7,15 +7,28 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from ddranking.protocol.canonical import content_hash
+from ddranking.protocol.frozen import Digest as Digest
 from ddranking.protocol.rules import Frozen, Training
 
 IMPLEMENTATION = 1
 """Raised when a change of the training code changes results; older trials then no longer match."""
 
-Arm = Literal["real_hard", "syn_hard", "syn_any", "rdm_any", "rdm_hard", "syn_noaug", "rdm_noaug"]
-ARMS: tuple[Arm, ...] = ("real_hard", "syn_hard", "syn_any", "rdm_any", "rdm_hard")
+Arm = Literal[
+    "real_hard",
+    "syn_hard",
+    "syn_any",
+    "rdm_any",
+    "rdm_hard",
+    "syn_noaug",
+    "rdm_noaug",
+    "syn_unified",
+    "rdm_unified",
+    "teacher",
+]
+"""What a training is for. A ``teacher`` labels images for other arms."""
 
-Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
+OPTIONAL: tuple[Arm, ...] = ("rdm_hard", "syn_noaug", "rdm_noaug", "syn_unified", "rdm_unified")
+"""Arms that a record may hold beyond those of the score, in the order in which they are shown."""
 
 
 class Distilled(Frozen):

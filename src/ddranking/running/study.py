@@ -17,23 +17,21 @@ from ddranking.data.images import Dataset, random_subset
 from ddranking.data.space import parse_space
 from ddranking.distilled.artifact import DistilledSet
 from ddranking.distilled.picture import grid
-from ddranking.errors import BadDistilledSet, BadInput, BadProtocol, MissingReference
+from ddranking.errors import BadDistilledSet, BadInput, MissingReference
 from ddranking.models import table
 from ddranking.protocol.plan import Entry, Plan, RealCopy, make_plan
 from ddranking.protocol.recipe import Recipe
 from ddranking.protocol.track import Track
-from ddranking.protocol.trial import Arm
+from ddranking.protocol.trial import OPTIONAL, Arm
+from ddranking.running import teachers
 from ddranking.running.references import references
 from ddranking.running.store import Store
 from ddranking.running.work import Work
 from ddranking.running.workbench import Workbench
 from ddranking.scoring import metrics
 from ddranking.scoring.observation import Observation
-from ddranking.scoring.record import DatasetCopy, EntryCard, RealHard, Record, derive
+from ddranking.scoring.record import SCORED, DatasetCopy, EntryCard, RealHard, Record, derive
 from ddranking.training import augment
-
-SCORED: tuple[Arm, ...] = ("syn_hard", "syn_any", "rdm_any")
-"""The arms that every score trains; ``real_hard`` and ``rdm_hard`` join where asked for."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +50,7 @@ class Study(Work):
     entry: EntryCard
     real_hard: RealHard | None
     distilled: DistilledSet
+    unified: Recipe | None = None
 
     def record(self, known: Mapping[str, Observation], notes: Sequence[str] = ()) -> Record:
         """The record of a finished study.
@@ -67,6 +66,7 @@ class Study(Work):
             entry=self.entry,
             track=self.plan.track,
             recipe=self.plan.recipe,
+            unified=self.unified,
             dataset=DatasetCopy(
                 name=dataset.name,
                 title=dataset.title,
@@ -77,7 +77,7 @@ class Study(Work):
             observations=used,
             selection=selection,
             scores=scores,
-            notes=tuple(notes),
+            notes=(*_notes(self.plan, known), *notes),
             picture=_picture(self.distilled, self.workbench),
             created=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         )
@@ -92,6 +92,7 @@ def prepare(
     *,
     real: RealChoice = RealChoice(),
     extra_arms: tuple[Arm, ...] = (),
+    unified: Recipe | None = None,
 ) -> Study:
     """Checks that the set, the rules and the data fit each other, before any training.
 
@@ -102,13 +103,14 @@ def prepare(
         workbench: the real dataset and the sets.
         store: where observations are kept.
         real: where the whole-set accuracy comes from.
-        extra_arms: arms beyond those of the score, ``rdm_hard``.
+        extra_arms: arms beyond those of the score: ``rdm_hard``, ``syn_noaug``, ``rdm_noaug``.
+        unified: also score under these rules, the same for every method.
 
     Raises:
         BadDistilledSet: another dataset, ipc or image shape than the track's.
         BadInput: an unknown student, or too few real images for validation and random subsets.
-        BadProtocol: the recipe needs what the set does not carry, or labels that real images
-            cannot have.
+        BadProtocol: the recipe needs what the set does not carry, or a teacher that cannot see
+            its images.
         MissingReference: no whole-set accuracy is known and training it was not asked for.
     """
     given = _given(real)
@@ -116,14 +118,23 @@ def prepare(
     dataset = workbench.dataset
     check_data(track, workbench)
     space = distilled.card.space.model_dump(mode="json")
-    augment.check(recipe.training.augmentation, dataset.train.shape)
+    for rules in (recipe, unified):
+        if rules is not None:
+            augment.check(rules.training.augmentation, dataset.train.shape)
     entry = Entry(distilled.digest, space, distilled.learning_rate, distilled.card.soft_label_kind)
     copy = RealCopy(dataset.digest, usual_space(dataset))
 
-    def plan(*arms: Arm) -> Plan:
-        return make_plan(track, recipe, entry, copy, arms=(*arms, *SCORED, *extra_arms))
+    wanted: set[Arm] = {*extra_arms}
+    if unified is not None:
+        wanted |= {"syn_unified", "rdm_unified"}
+    more: tuple[Arm, ...] = tuple(arm for arm in OPTIONAL if arm in wanted)
 
-    _check_real_labels(plan("real_hard"))
+    def plan(*arms: Arm) -> Plan:
+        every = (*arms, *SCORED, *more)
+        return make_plan(track, recipe, entry, copy, arms=every, unified=unified)
+
+    for arm in plan().arms:
+        teachers.check(arm.training.labels, workbench)
     study = Study(
         plan=plan("real_hard"),
         workbench=workbench,
@@ -132,6 +143,7 @@ def prepare(
         real_hard=None,
         shared=shared_observations(track),
         distilled=distilled,
+        unified=unified,
     )
     if given is None and (real.train or track.real_hard == "train"):
         return study
@@ -204,19 +216,19 @@ def _check_fit(distilled: DistilledSet, track: Track, dataset: Dataset) -> None:
             )
 
 
-def _check_real_labels(plan: Plan) -> None:
-    """Real images have no soft labels of their own; nothing here makes them yet."""
-    # To be fair they get those of the track's real_hard network, which takes its weights.
+def _notes(plan: Plan, known: Mapping[str, Observation]) -> list[str]:
+    """What a reader must know of labels that nobody stored."""
+    said = []
     for arm in plan.arms:
-        if arm.training.labels.kind == "stored" and not arm.arm.startswith("syn"):
-            raise BadProtocol(
-                f"recipe {plan.recipe.id}",
-                expected=f"labels that real images have too (arm {arm.arm})",
-                got="stored soft labels; labelling real images by the track's real_hard network "
-                "is not in this version",
-                hint='Score with hard labels: --set "labels={kind: hard}" '
-                '--set "loss={kind: cross_entropy}".',
+        rules = plan.recipe if arm.arm == "rdm_any" else None
+        if rules and rules.training.labels.kind == "stored":
+            [trial] = arm.teachers
+            accuracy = known[trial.key].outcome.test_accuracy or 0.0
+            said.append(
+                "Random images carry no soft labels: the track's whole-set network labelled each "
+                f"once (seed {trial.seed}, test accuracy {accuracy:.1%})."
             )
+    return said
 
 
 def _given(real: RealChoice) -> RealHard | None:

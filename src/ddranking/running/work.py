@@ -53,7 +53,7 @@ class Work:
 
     def known(self) -> dict[str, Observation]:
         """Observations of the plan that the store or the references hold, by trial key."""
-        found: dict[str, Observation] = {}
+        found = self._look(self.plan.teachers)
         for arm in self.plan.arms:
             found |= self._look(arm.search)
             rate = arm.selected(validation_accuracies(found))
@@ -68,8 +68,20 @@ class Work:
         return arm is not None and not arm.pending(validation_accuracies(known), known)
 
     def pending(self, known: Mapping[str, Observation]) -> list[Trial]:
-        """What can be trained now."""
-        return self.plan.pending(validation_accuracies(known), known)
+        """What can be trained now: teachers before those whose images they label.
+
+        A teacher whose accuracy is known and whose weights are not here is trained again, where
+        something is left that needs them.
+        """
+        wanted = self.plan.pending(validation_accuracies(known), known)
+        ready, first = [], {}
+        for trial in wanted:
+            lacking = [key for key in self._teachers(trial) if self.store.weights(key) is None]
+            if not lacking:
+                ready.append(trial)
+            first |= dict.fromkeys(lacking)
+        absent = [trial for trial in self.plan.teachers if trial.key in first]
+        return list({trial.key: trial for trial in (*absent, *ready)}.values())
 
     def run(
         self,
@@ -87,11 +99,11 @@ class Work:
         """
         known = self.known()
         while mine := [trial for trial in self.pending(known) if shard.holds(trial)]:
-            tasks = [Task(trial, self._weights(trial)) for trial in mine]
+            tasks = [self._task(trial) for trial in mine]
             for task, done in pool.run(tasks, watcher):
                 seen = self._observe(task, done, known)
                 self._keep(seen, done)
-                known[seen.key] = seen
+                known.setdefault(seen.key, seen)
                 watcher.finished(task.trial)
             known |= self.known()  # finals of a search that is whole now, and what others wrote
         if not self.pending(known):
@@ -106,6 +118,10 @@ class Work:
         """
         validation, left = validation_accuracies(known), {}
         reading = len(self.workbench.dataset.test) / 3
+        wanted = {trial.key for trial in self.pending(known)}
+        for trial in self.plan.teachers:
+            if trial.key not in known or trial.key in wanted:
+                left[trial.key] = reading + self.workbench.visits(trial)
         for arm in self.plan.arms:
             rate = arm.selected(validation)
             for trial in arm.search if rate is None else arm.finals(rate):
@@ -122,6 +138,23 @@ class Work:
             trial.key: self.shared.get(trial.key) or self.store.get(trial.key) for trial in trials
         }
         return {key: observation for key, observation in seen.items() if observation is not None}
+
+    def _task(self, trial: Trial) -> Task:
+        """A trial with the weights that it needs, and whether its own are needed later."""
+        files = {key: self.store.weights(key) for key in self._teachers(trial)}
+        return Task(
+            trial,
+            self._weights(trial),
+            teachers={key: path for key, path in files.items() if path is not None},
+            keep=trial.evaluate == "validation" or trial in self.plan.teachers,
+        )
+
+    def _teachers(self, trial: Trial) -> list[str]:
+        """The trial keys of the networks that label a trial's images; none where it is trained."""
+        labels = trial.training.labels
+        if labels.kind != "teacher" or self._weights(trial) is not None:
+            return []
+        return [seen.weights.key for seen in labels.networks if seen.weights.kind == "trial"]
 
     def _weights(self, trial: Trial) -> Path | None:
         """Weights that the search already trained for this final trial, where they are kept."""

@@ -20,33 +20,53 @@ from ddranking.data.images import Dataset, Images, Split, random_subset, stratif
 from ddranking.data.space import FittedSpace, fit, parse_space
 from ddranking.distilled.artifact import DistilledSet, as_float
 from ddranking.protocol.trial import Distilled, RandomImages, Trial
+from ddranking.running.teachers import teacher
 from ddranking.training.fit import Job
 from ddranking.training.targets import LabelledImages
 
 
 @dataclass
 class Workbench:
-    """The real dataset and the distilled sets, by digest, that trials may name."""
+    """The real dataset, and by digest the distilled sets and files of weights that trials name."""
 
     dataset: Dataset
     distilled: Mapping[str, DistilledSet]
     cache: Path | None = None
     trusted: bool = False
+    given: Mapping[str, Path] = field(default_factory=dict)
     _made: dict[tuple[str, ...], Any] = field(default_factory=dict, repr=False)
 
     def __getstate__(self) -> dict[str, Any]:
         """What other processes need; tensors already made stay behind."""
         return {**self.__dict__, "_made": {}}
 
-    def job(self, trial: Trial, weights: Mapping[str, torch.Tensor] | None = None) -> Job:
-        """The trial with its training and evaluation images in the trial's space."""
+    def job(
+        self,
+        trial: Trial,
+        weights: Mapping[str, torch.Tensor] | None = None,
+        teachers: Mapping[str, Path] | None = None,
+    ) -> Job:
+        """The trial with its training and evaluation images in the trial's space.
+
+        Args:
+            trial: what is trained.
+            weights: what an earlier training ended with, where nothing is to be trained.
+            teachers: the weights of the networks that label its images, by trial key.
+        """
         if trial.dataset != self.dataset.digest:
             raise ValueError(
                 f"trial of dataset {trial.dataset}, workbench of {self.dataset.digest}"
             )
+        training = self.training_images(trial)
+        rules = trial.training.labels
+        if weights is None and rules.kind == "teacher":
+            key = ("teacher", rules.model_dump_json(), _name(trial.space))
+            if key not in self._made:
+                self._made[key] = teacher(rules, trial.space, self, teachers or {})
+            training = replace(training, teacher=self._made[key])
         return Job(
             trial=trial,
-            training=self.training_images(trial),
+            training=training,
             evaluation=self.evaluation_images(trial),
             num_classes=self.dataset.num_classes,
             weights=weights,

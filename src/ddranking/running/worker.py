@@ -12,9 +12,10 @@ import ctypes
 import os
 import signal
 import sys
+import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -29,22 +30,34 @@ from ddranking.scoring.observation import Environment
 from ddranking.training.fit import fit
 
 REPORT_SECONDS = 0.25
+PARENT_SECONDS = 0.5
+"""How often progress is told, and how often a worker looks whether its parent is still there."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """What a worker is asked to do: a trial, and weights it may start from instead of training."""
+    """What a worker is asked to do.
+
+    Attributes:
+        trial: what to train.
+        weights: what it may start from instead of training.
+        teachers: the weights of the networks that label its images, by trial key.
+        keep: whether the weights that it ends with are wanted.
+    """
 
     trial: Trial
     weights: Path | None = None
+    teachers: Mapping[str, Path] = field(default_factory=dict)
+    keep: bool = False
 
 
 @dataclass(frozen=True)
 class Done:
     """What a worker answers when a trial is finished.
 
-    ``weights`` are safetensors bytes, kept of search trials only: their final may start from them.
-    (Tensors themselves would travel as shared memory, which ends with the worker.)
+    ``weights`` are safetensors bytes where they are to be kept: of a search, whose final may start
+    from them, and of a teacher. (Tensors themselves would travel as shared memory, which ends with
+    the worker.)
     """
 
     accuracy: float
@@ -62,13 +75,14 @@ def perform(
     progress: Callable[[int, float], None] = lambda index, share: None,
 ) -> Done:
     """Runs one trial in this process."""
-    [result] = fit([workbench.job(task.trial, _weights(task))], device, progress)
+    job = workbench.job(task.trial, _weights(task), task.teachers)
+    [result] = fit([job], device, progress)
     return Done(
         accuracy=result.accuracy,
         train_loss=result.train_loss,
         steps=result.steps,
         seconds=result.seconds,
-        weights=save(result.weights) if task.trial.evaluate == "validation" else None,
+        weights=save(result.weights) if task.keep else None,
         environment=environment(device),
     )
 
@@ -121,8 +135,16 @@ def serve(pipe: Connection) -> None:
         pipe.send(answer)
 
 
+def _end_with(parent: int) -> None:
+    """Ends this process when its parent is gone, also in the middle of an epoch of an hour."""
+    while os.getppid() == parent:
+        time.sleep(PARENT_SECONDS)
+    os._exit(0)
+
+
 def main() -> None:
-    """Serves the pipe whose file descriptor is the first argument."""
+    """Serves the pipe whose file descriptor is the first argument, for the process of the second."""
+    threading.Thread(target=_end_with, args=(int(sys.argv[2]),), daemon=True).start()
     try:
         serve(Connection(int(sys.argv[1])))
     except (EOFError, ConnectionError):

@@ -79,7 +79,14 @@ def ars(
 ) -> float:
     """The augmentation-robust score (DD-Ranking 0.2), in [0, 1].
 
-    ``beta = g (syn_aug - rdm_aug) + (1 - g) (syn_noaug - rdm_noaug)``, mapped as :func:`ddrs`.
+    :func:`beta`, mapped as :func:`ddrs`.
     """
+    return ddrs(beta(syn_aug, rdm_aug, syn_noaug, rdm_noaug, g))
+
+
+def beta(
+    syn_aug: float, rdm_aug: float, syn_noaug: float, rdm_noaug: float, g: float = 0.5
+) -> float:
+    """``g (syn_aug - rdm_aug) + (1 - g) (syn_noaug - rdm_noaug)``, in [-1, 1], g in [0, 1]."""
     g = fraction(g, "g")
-    return ddrs(g * ior(syn_aug, rdm_aug) + (1 - g) * ior(syn_noaug, rdm_noaug))
+    return g * ior(syn_aug, rdm_aug) + (1 - g) * ior(syn_noaug, rdm_noaug)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -23,7 +23,7 @@ from ddranking.protocol.recipe import Recipe
 from ddranking.protocol.rules import Frozen
 from ddranking.protocol.shelf import explain
 from ddranking.protocol.track import Track
-from ddranking.protocol.trial import ARMS, IMPLEMENTATION, Arm, Digest
+from ddranking.protocol.trial import IMPLEMENTATION, OPTIONAL, Arm, Digest
 from ddranking.scoring import metrics
 from ddranking.scoring.marks import Invalidation, Verification, fault_of
 from ddranking.scoring.observation import Fraction, Observation, validation_accuracies
@@ -31,6 +31,11 @@ from ddranking.scoring.statistics import Estimate, estimate
 
 SCHEMA = "ddranking.record/1"
 MAX_RECORD_BYTES = 32 << 20
+LATER = ("ars", "ior_unified")
+"""Scores that only some records have."""
+
+SCORED: tuple[Arm, ...] = ("syn_hard", "syn_any", "rdm_any")
+"""The arms that every score trains; ``real_hard`` and :data:`OPTIONAL` join where asked for."""
 TOLERANCE = 1e-9
 
 Text = Annotated[str, Field(max_length=2000)]
@@ -69,13 +74,19 @@ class RealHard(Frozen):
 
 
 class Scores(Frozen):
-    """Derived estimates at weight 0.5; ``accuracy`` holds each arm's test accuracy."""
+    """Derived estimates at weight 0.5; ``accuracy`` holds each arm's test accuracy.
+
+    ``ars`` is the augmentation-robust score at g = 0.5, ``ior_unified`` the improvement over random
+    under the unified recipe; None where their arms were not trained.
+    """
 
     accuracy: dict[str, Estimate]
     hlr: Estimate
     ior: Estimate
     alpha: Estimate
     ddrs: Estimate
+    ars: Estimate | None = None
+    ior_unified: Estimate | None = None
 
 
 class Selection(Frozen):
@@ -97,6 +108,7 @@ class Record(Frozen):
     entry: EntryCard
     track: Track
     recipe: Recipe
+    unified: Recipe | None = None
     dataset: DatasetCopy
     real_hard: RealHard
     observations: tuple[Observation, ...]
@@ -136,11 +148,24 @@ class Record(Frozen):
         card = self.entry
         entry = Entry(card.digest, card.space, card.learning_rate, card.soft_label_kind)
         copy = RealCopy(self.dataset.digest, self.dataset.space)
-        present = {observation.trial.arm for observation in self.observations}
-        arms: tuple[Arm, ...] = tuple(arm for arm in ARMS if arm in present)
         return make_plan(
-            self.track, self.recipe, entry, copy, arms=arms, implementation=self.implementation
+            self.track,
+            self.recipe,
+            entry,
+            copy,
+            arms=self._arms,
+            unified=self.unified,
+            implementation=self.implementation,
         )
+
+    @property
+    def _arms(self) -> tuple[Arm, ...]:
+        """The arms that are here: those of the score, and what its observations hold beyond."""
+        present: set[Arm] = {observation.trial.arm for observation in self.observations}
+        if self.unified is not None:  # its trials are those of syn_any and rdm_any by another rule
+            present |= {"syn_unified", "rdm_unified"}
+        real: tuple[Arm, ...] = ("real_hard",) if self.real_hard.kind == "measured" else ()
+        return (*real, *SCORED, *(arm for arm in OPTIONAL if arm in present))
 
     @property
     def hlr(self) -> Estimate:
@@ -159,6 +184,14 @@ class Record(Frozen):
     def ddrs(self, w: float = 0.5) -> Estimate:
         """The score in [0, 1]: the map of alpha's mean and of its interval's ends."""
         return ddrs_estimate(self.alpha(w))
+
+    def ars(self, g: float = 0.5) -> Estimate | None:
+        """The augmentation-robust score in [0, 1]; None where its arms were not trained.
+
+        Per seed ``beta = g (syn_any - rdm_any) + (1-g) (syn_noaug - rdm_noaug)``, then mean and
+        interval, mapped as :meth:`ddrs`.
+        """
+        return ars_estimate(self.scores.accuracy, g)
 
     @cached_property
     def accuracy(self) -> Mapping[str, Estimate]:
@@ -185,12 +218,16 @@ class Record(Frozen):
         return self.model_copy(update={"invalidated": mark})
 
     def to_values(self) -> dict[str, Any]:
-        """The record as plain JSON values; ``verification`` is left out where there is none.
+        """The record as plain JSON values, without what it does not have.
 
-        So a record from before there was that field keeps its bytes.
+        So a record from before there was such a field keeps its bytes.
         """
-        absent = {"verification"} if self.verification is None else None
-        return self.model_dump(mode="json", by_alias=True, exclude=absent)
+        values = self.model_dump(mode="json", by_alias=True)
+        for holder, names in ((values, ("verification", "unified")), (values["scores"], LATER)):
+            for name in names:
+                if holder[name] is None:
+                    del holder[name]
+        return values
 
     def to_json(self) -> str:
         """The record as indented JSON with sorted keys: equal records are equal bytes."""
@@ -278,6 +315,15 @@ def ddrs_estimate(alpha: Estimate) -> Estimate:
     )
 
 
+def ars_estimate(accuracy: Mapping[str, Estimate], g: float = 0.5) -> Estimate | None:
+    """The augmentation-robust score of some arms' accuracies; None without those it needs."""
+    arms = ("syn_any", "rdm_any", "syn_noaug", "rdm_noaug")
+    if any(arm not in accuracy for arm in arms):
+        return None
+    seeds = zip(*(accuracy[arm].values for arm in arms), strict=True)
+    return ddrs_estimate(estimate([metrics.beta(sa, ra, sn, rn, g) for sa, ra, sn, rn in seeds]))
+
+
 def derive(
     plan: Plan, observations: Iterable[Observation], real_hard: RealHard
 ) -> tuple[dict[str, Selection], Scores]:
@@ -296,6 +342,10 @@ def derive(
     for arm in plan.arms:
         selection[arm.arm], values[arm.arm], keys = _arm(arm, known, validation)
         used |= keys
+    for trial in plan.teachers:
+        if trial.key not in known:
+            raise BadProtocol("observations", expected="those of the teacher", got="none")
+        used.add(trial.key)
     if used != known.keys():
         raise BadProtocol(
             "observations",
@@ -320,18 +370,28 @@ def derive(
             got=f"{', '.join(sorted(needed)) or 'real_hard'} incomplete",
         )
     hlr = estimate([metrics.hlr(r, s) for r, s in zip(real, values["syn_hard"], strict=True)])
-    ior = estimate(
-        [metrics.ior(s, r) for s, r in zip(values["syn_any"], values["rdm_any"], strict=True)]
-    )
+    ior = _ior(values, "any")
+    assert ior is not None, "both arms are there"
     alpha = alpha_estimate(hlr, ior, 0.5)
+    accuracy = {arm: estimate(seen) for arm, seen in values.items()}
     scores = Scores(
-        accuracy={arm: estimate(seen) for arm, seen in values.items()},
+        accuracy=accuracy,
         hlr=hlr,
         ior=ior,
         alpha=alpha,
         ddrs=ddrs_estimate(alpha),
+        ars=ars_estimate(accuracy),
+        ior_unified=_ior(values, "unified"),
     )
     return selection, scores
+
+
+def _ior(values: Mapping[str, Sequence[float]], recipe: str) -> Estimate | None:
+    """Improvement over random of the arms under one recipe; None where they were not trained."""
+    synthetic, random = values.get(f"syn_{recipe}"), values.get(f"rdm_{recipe}")
+    if synthetic is None or random is None:
+        return None
+    return estimate([metrics.ior(s, r) for s, r in zip(synthetic, random, strict=True)])
 
 
 def _arm(

@@ -23,7 +23,7 @@ from ddranking.protocol.trial import Trial
 from ddranking.training.augment import augment
 from ddranking.training.losses import loss
 from ddranking.training.optim import optimizer, rate_factor
-from ddranking.training.targets import LabelledImages, targets
+from ddranking.training.targets import LabelledImages, prepared, targets
 
 EVALUATION_BATCH = {"cpu": 50, "cuda": 2000}
 """Images a batch in evaluation: on a CPU, 50 keep the first layer's maps in the cache."""
@@ -115,7 +115,7 @@ def train(
         the mean loss per image of the last epoch (None where not finite), and the steps taken.
     """
     rules: Training = trial.training
-    data = data.to(device)
+    data = prepared(rules.labels, data.to(device))
     images = data.images
     order = torch.Generator().manual_seed(seeds.derive(trial.seed, "order"))
     chance = torch.Generator().manual_seed(seeds.derive(trial.seed, "augmentation"))
@@ -132,7 +132,7 @@ def train(
             chosen = slice(None) if batch is None else batch.to(device)
             made = augment(images[chosen], rules.augmentation, chance)
             optim.zero_grad(set_to_none=True)
-            value = loss(rules.loss, network(made.images), wanted.take(chosen).mixed(made.mixes))
+            value = loss(rules.loss, network(made.images), wanted.take(chosen).after(made))
             value.backward()
             optim.step()
             total += value.detach() * len(made.images)

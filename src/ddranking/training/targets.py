@@ -1,8 +1,8 @@
 """Label strategies: what a network is asked to predict for each image.
 
 One function per kind of :data:`ddranking.protocol.rules.Labels` gives the targets of all training
-images for one epoch; a batch takes its own and mixes them as its images were mixed. A strategy that
-labels augmented batches (a teacher's) would go between: after the augmentation, in place of mixing.
+images for one epoch; a batch takes its own, and they follow its augmentation: mixed as its images
+were mixed, or made by a teacher that looks at the batch.
 
 Shapes: N images (B in a batch), K classes, V stored views.
 """
@@ -14,9 +14,10 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
-from ddranking.protocol.rules import Hard, Labels, Stored
+from ddranking.protocol.rules import Hard, Labels, Stored, Teacher
+from ddranking.training.augment import Augmented
 from ddranking.training.mixing import Mix
 
 SoftKind = Literal["logits", "probabilities"]
@@ -31,16 +32,24 @@ class LabelledImages:
         labels: int64 [N].
         soft: float32 [N,K] or [N,V,K], or None.
         soft_kind: what ``soft`` holds, as its card declares.
+        teacher: images [B,C,H,W] to logits [B,K] without gradients, see
+            :mod:`ddranking.training.teacher`; None in a recipe without one.
     """
 
     images: Tensor
     labels: Tensor
     soft: Tensor | None = None
     soft_kind: SoftKind | None = None
+    teacher: nn.Module | None = None
 
     def to(self, device: torch.device) -> LabelledImages:
-        soft = None if self.soft is None else self.soft.to(device)
-        return LabelledImages(self.images.to(device), self.labels.to(device), soft, self.soft_kind)
+        return replace(
+            self,
+            images=self.images.to(device),
+            labels=self.labels.to(device),
+            soft=None if self.soft is None else self.soft.to(device),
+            teacher=None if self.teacher is None else self.teacher.to(device),
+        )
 
 
 @dataclass(frozen=True)
@@ -52,21 +61,28 @@ class Target:
         soft: float [B,K], or None where labels are hard.
         kind: what ``soft`` holds.
         mixes: what was mixed, in order; the forms below are mixed accordingly.
+        teacher: what labels each batch after its augmentation, or None.
+        remade: whether ``soft`` was made for the mixed images, and is not to be mixed again.
     """
 
     labels: Tensor
     soft: Tensor | None = None
     kind: SoftKind | None = None
     mixes: tuple[Mix, ...] = ()
+    teacher: nn.Module | None = None
+    remade: bool = False
 
     def take(self, chosen: Tensor | slice) -> Target:
         """The targets of one batch."""
         soft = None if self.soft is None else self.soft[chosen]
         return replace(self, labels=self.labels[chosen], soft=soft)
 
-    def mixed(self, mixes: tuple[Mix, ...]) -> Target:
-        """The targets of the same images after they were mixed."""
-        return replace(self, mixes=self.mixes + mixes)
+    def after(self, made: Augmented) -> Target:
+        """The targets of the same images after their augmentation: mixed, or made anew."""
+        mixed = replace(self, mixes=self.mixes + made.mixes)
+        if self.teacher is None:
+            return mixed
+        return replace(mixed, soft=self.teacher(made.images), kind="logits", remade=True)
 
     def classes(self, count: int) -> Tensor:
         """Classes int64 [B], or where images are mixed their shares: float32 [B,K].
@@ -82,6 +98,8 @@ class Target:
     def probabilities(self, temperature: float = 1.0) -> Tensor:
         """float [B,K]: ``softmax(t / T)``, mixed; of stored probabilities p, t is ``log p``.
 
+        A teacher that looked at the mixed images has mixed already.
+
         Temperature comes before mixing: each image has its own soft label, and those are mixed.
         """
         soft = self._soft()
@@ -89,12 +107,12 @@ class Target:
             soft = (soft / temperature).softmax(1)
         elif temperature != 1:
             soft = (soft.clamp_min(0).log() / temperature).softmax(1)
-        return self._mix(soft)
+        return soft if self.remade else self._mix(soft)
 
     def logits(self) -> Tensor:
-        """float [B,K]: stored logits, mixed."""
+        """float [B,K]: stored logits, mixed, or a teacher's."""
         assert self.kind == "logits", "the plan refuses probabilities where logits are needed"
-        return self._mix(self._soft())
+        return self._soft() if self.remade else self._mix(self._soft())
 
     def _soft(self) -> Tensor:
         assert self.soft is not None, "the rules refuse a soft loss with hard labels"
@@ -125,7 +143,29 @@ def stored(rules: Stored, data: LabelledImages, epoch: int, chance: torch.Genera
     return Target(data.labels, soft, data.soft_kind)
 
 
-TARGETS = {"hard": hard, "stored": stored}
+def teacher(rules: Teacher, data: LabelledImages, epoch: int, chance: torch.Generator) -> Target:
+    """A teacher's logits: of every augmented batch, or once of each image as it is.
+
+    The labels of images that it saw once are ``data.soft``, made before the first epoch by
+    :func:`prepared`.
+    """
+    if rules.sees == "images":
+        assert data.soft is not None, "images are labelled before the first epoch"
+        return Target(data.labels, data.soft, "logits")
+    assert data.teacher is not None, "the workbench brings the teacher that a trial names"
+    return Target(data.labels, teacher=data.teacher)
+
+
+def prepared(rules: Labels, data: LabelledImages) -> LabelledImages:
+    """``data`` with the labels that are made once, before the first epoch, in chunks of 500."""
+    if not (isinstance(rules, Teacher) and rules.sees == "images"):
+        return data
+    assert data.teacher is not None, "the workbench brings the teacher that a trial names"
+    soft = torch.cat([data.teacher(chunk) for chunk in data.images.split(500)])
+    return replace(data, soft=soft, soft_kind="logits")
+
+
+TARGETS = {"hard": hard, "stored": stored, "teacher": teacher}
 """Kind to function."""
 
 

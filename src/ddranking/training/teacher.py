@@ -1,0 +1,60 @@
+"""Teachers: frozen networks whose logits are the labels.
+
+Shapes: B images in a batch, C channels, H height, W width, K classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+class Seeing(nn.Module):
+    """A frozen network that is shown images of another space: ``scale * x + shift`` per channel.
+
+    Args:
+        network: gives logits [B,K]; put into evaluation mode, its parameters need no gradients.
+        scale, shift: C numbers each, which bring images of the trial's space into the network's.
+        classes: which of its outputs are the dataset's classes, in their order; None for all.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        scale: Sequence[float],
+        shift: Sequence[float],
+        classes: Sequence[int] | None = None,
+    ) -> None:
+        super().__init__()
+        self.network = network.eval().requires_grad_(False)
+        self.scale = nn.Buffer(torch.tensor(scale, dtype=torch.float32)[:, None, None])
+        self.shift = nn.Buffer(torch.tensor(shift, dtype=torch.float32)[:, None, None])
+        self.classes = None if classes is None else list(classes)
+        self.same = set(scale) == {1.0} and set(shift) == {0.0}
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits = self.network(images if self.same else images * self.scale + self.shift)
+        return logits if self.classes is None else logits[:, self.classes]
+
+
+class Teacher(nn.Module):
+    """The mean of the logits of one or several frozen networks, [B,C,H,W] to float [B,K].
+
+    Source: SRe2L (Yin et al. 2023) with one network; G-VBSM (Shao et al. 2024) and EDC (Shao et al.
+    2024) with the mean over several. It stays in evaluation mode whatever it is asked, so batch
+    normalisation uses the statistics of its own training, and never keeps a graph.
+    """
+
+    def __init__(self, networks: Sequence[Seeing]) -> None:
+        super().__init__()
+        self.networks = nn.ModuleList(networks)
+        self.train(False)
+
+    def train(self, mode: bool = True) -> Teacher:
+        return super().train(False)
+
+    @torch.no_grad()
+    def forward(self, images: Tensor) -> Tensor:
+        return torch.stack([network(images) for network in self.networks]).mean(0)
