@@ -88,7 +88,7 @@ def _forget_rules() -> None:
 def small(rules: dict[str, Any]) -> dict[str, Any]:
     """A recipe or track file with one epoch, few rates and seeds, and a small validation split."""
     result = copy.deepcopy(rules)
-    if "student" in result:
+    if "hard" in result:  # a track
         result |= {"seeds": SEEDS, "validation_size": VALIDATION}
     variants = [variant["training"] for variant in result.get("variants", ())]
     for training in (result.get("training"), result.get("hard"), result.get("whole"), *variants):

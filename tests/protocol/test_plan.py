@@ -122,6 +122,20 @@ def test_stored_labels_that_are_missing_or_of_the_wrong_kind_are_bad_input() -> 
         plan("datm", squared, odds)
 
 
+def test_one_score_never_mixes_two_precisions() -> None:
+    with pytest.raises(BadProtocol, match=r"precision fp32.*got bf16.*--set precision=fp32"):
+        plan("dc", ["precision=bf16"])
+    with pytest.raises(BadProtocol, match=r"whole\.precision: expected bf16, that of hard"):
+        find_track("digits-ipc10-convnet2", ["hard.precision=bf16"])
+    changes = ["hard.precision=bf16", "whole.precision=bf16"]
+    short = find_track("digits-ipc10-convnet2", changes)
+    made = plan("dc", ["precision=bf16"], track=short)
+    assert {arm.training.precision for arm in made.arms} == {"bf16"}
+    assert "bf16" in made.arms[0].finals(0.1)[0].model_dump_json()
+    with pytest.raises(BadProtocol, match=r"precision bf16.*got fp32.*--set precision=bf16"):
+        plan("dc", track=short)
+
+
 def test_only_the_arms_asked_for_are_planned() -> None:
     made = plan(arms=("syn_hard", "rdm_any"))
     assert [arm.arm for arm in made.arms] == ["syn_hard", "rdm_any"]

@@ -132,6 +132,35 @@ def test_a_hostile_or_broken_file_is_one_line(tmp_path, text, find) -> None:
     assert len(str(caught.value)) < 500
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("name: a\nsource: b\nname: c\n", r"the key 'name' twice, again in line 3"),
+        ("training: {epochs: 3, epochs: 5}", r"the key 'epochs' twice, again in line 1"),
+        ("a: [{kind: x}, {kind: y,\n  'kind': z}]", r"the key 'kind' twice, again in line 2"),
+        ("a: 1\n? a\n: 2\n", r"the key 'a' twice, again in line 2"),
+    ],
+)
+def test_a_key_stands_once(tmp_path, text, words) -> None:
+    """YAML keeps the last one in silence, and nobody sees which of two rules was meant."""
+    for find in (recipe.find_recipe, track.find_track):
+        with pytest.raises(BadFile, match=words):
+            read(tmp_path, text, find)
+
+
+def test_equal_keys_of_different_mappings_and_merged_ones_are_none_twice() -> None:
+    """YAML's merge is there to be overridden."""
+    text = "base: &base {kind: x, size: 1}\nmade: [{<<: *base, size: 2}, {kind: y}]\nkind: z\n"
+    made = shelf.parse_yaml(text)
+    assert made["made"] == [{"kind": "x", "size": 2}, {"kind": "y"}]
+
+
+def test_half_a_surrogate_pair_is_no_text(tmp_path) -> None:
+    """It could be read, and not be hashed or written."""
+    with pytest.raises(BadFile, match="surrogates"):
+        read(tmp_path, r'a: "\ud800"', recipe.find_recipe)
+
+
 def test_missing_unreadable_and_large_files(tmp_path) -> None:
     with pytest.raises(BadFile, match="No such file"):
         shelf.read_yaml(tmp_path / "none.yaml", "recipe")

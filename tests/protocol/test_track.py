@@ -3,8 +3,10 @@ import yaml
 
 from ddranking.data.catalog import DATASETS
 from ddranking.errors import BadProtocol, UnknownName
+from ddranking.models import table
 from ddranking.protocol.recipe import find_recipe
 from ddranking.protocol.track import Track, find_track, override_track, resolve, tracks
+from ddranking.training.optim import rate_factor
 
 SHIPPED = list(tracks().values())
 each_track = pytest.mark.parametrize("track", SHIPPED, ids=lambda track: track.id)
@@ -38,6 +40,61 @@ def test_the_tracks_of_the_first_release_are_there(dataset, ipc) -> None:
     assert (track.dataset, track.ipc, track.student) == (dataset, ipc, "convnet3")
     assert track.hard == find_recipe("hard@1").resolve(dataset, ipc).training
     assert track.whole == find_recipe("whole@1").resolve(dataset, ipc).training
+
+
+SUBSETS = ("nette", "woof", "fruit", "yellow", "meow", "squawk")
+FAMILIES = {
+    "cifar10": ("convnet3", "convnet3-bn", "resnet18-bn"),
+    "cifar100": ("convnet3", "convnet3-bn", "resnet18-bn"),
+    "tinyimagenet": ("convnet4", "convnet4-bn", "resnet18-bn"),
+    "imagenet1k": ("resnet18",),
+    **{f"image{subset}": ("convnet5",) for subset in SUBSETS},
+}
+HYPHENATED = {"tinyimagenet": "tiny-imagenet", "imagenet1k": "imagenet-1k"}
+
+
+@pytest.mark.parametrize("ipc", [1, 10, 50])
+@pytest.mark.parametrize("prefix", FAMILIES)
+def test_every_dataset_of_the_field_has_its_tracks(prefix, ipc) -> None:
+    """At 1, 10 and 50 images per class, for the students that methods publish with."""
+    for name in FAMILIES[prefix]:
+        track = find_track(f"{prefix}-ipc{ipc}-{name}")
+        assert (track.dataset, track.ipc) == (HYPHENATED.get(prefix, prefix), ipc)
+        assert track.student.rpartition(":")[2] == name
+        assert track.real_hard == "reference"
+        assert track.whole == find_track(f"{prefix}-ipc1-{name}").whole
+
+
+@each_track
+def test_the_student_of_a_shipped_track_takes_its_images(track) -> None:
+    facts = DATASETS[track.dataset]
+    shape = (facts.channels, facts.image_size, facts.image_size)
+    assert table.check(track.student, shape) == track.student
+
+
+@each_track
+def test_a_shipped_track_leaves_enough_real_images(track) -> None:
+    """Ten validation images a class or more, but no more than a quarter; the subsets fit in."""
+    facts = DATASETS[track.dataset]
+    train = facts.train_size or 12_000  # ImageNet's classes have 732 to 1,300 images
+    assert 10 * facts.num_classes <= track.validation_size <= train / 4
+    assert track.ipc * facts.num_classes < train - track.validation_size
+
+
+def test_a_title_counts_its_images() -> None:
+    values = {"name": "t-ipc{ipc}", "dataset": "digits", "student": "mlp", "ipc": [1, 2]}
+    rules = {"hard": "dc", "whole": "dc"}
+    family = resolve(values | rules | {"title": "{images} per class, {ipc}"}, "track t")
+    assert [track.title for track in family] == ["1 image per class, 1", "2 images per class, 2"]
+
+
+def test_imagenet_has_rules_of_its_scale() -> None:
+    track = find_track("imagenet1k-ipc10-resnet18")
+    assert (track.hard.epochs, track.hard.batch_size) == (300, 256)
+    assert (track.whole.epochs, track.whole.learning_rate) == (90, 0.1)
+    assert track.whole.optimizer.weight_decay == 1e-4
+    for epoch, factor in ((29, 1), (30, 0.1), (59, 0.1), (60, 0.01), (89, 0.01)):
+        assert rate_factor(track.whole.schedule, epoch, 90) == pytest.approx(factor)
 
 
 def test_the_hash_is_of_the_rules_and_nothing_else() -> None:

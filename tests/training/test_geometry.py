@@ -135,7 +135,7 @@ def test_every_pixel_is_as_likely_the_centre_of_a_cutout() -> None:
 
 
 @each_shape
-@pytest.mark.parametrize("factor", [2, 3])
+@pytest.mark.parametrize("factor", [1, 2, 3])
 def test_patch_shuffle_moves_rows_and_columns_of_patches(shape, factor) -> None:
     """By lists of strips, as the source: columns first, then rows; the two do commute."""
     given, rules = images(shape), PatchShuffle(factor=factor)

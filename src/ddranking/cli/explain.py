@@ -38,7 +38,7 @@ def explain(
         check_writable(png, "--png")
         draw(loaded, made, png)
     if json_:
-        print(json.dumps(made.model_dump(mode="json"), indent=1))
+        print(json.dumps(made.to_dict(), indent=1))
         return
     _print(loaded, made)
     if png is not None:

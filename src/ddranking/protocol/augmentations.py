@@ -129,11 +129,12 @@ class PatchShuffle(Frozen):
     """Cuts each image into ``factor`` columns and shuffles them, then ``factor`` rows likewise.
 
     So patches move, and neighbours in a row stay in a row (RDED's and EDC's ``ShufflePatches``,
-    factor 2). Pixels beyond ``factor`` equal strips keep their place.
+    factor 2 on ImageNet-1K; with factor 1, RDED's below it, nothing moves). Pixels beyond
+    ``factor`` equal strips keep their place.
     """
 
     kind: Literal["patch_shuffle"] = "patch_shuffle"
-    factor: Annotated[int, Field(ge=2, le=64)] = 2
+    factor: Annotated[int, Field(ge=1, le=64)] = 2
 
 
 class Mixup(Frozen):

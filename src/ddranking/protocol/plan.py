@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from statistics import fmean
 from typing import Any
 
@@ -76,7 +77,7 @@ class ArmPlan:
             }
         )
 
-    @property
+    @cached_property
     def search(self) -> list[Trial]:
         """Every rate for every seed, on the validation split; nothing where there is one rate."""
         if len(self.rates) == 1:
@@ -191,7 +192,8 @@ def make_plan(
     Raises:
         BadProtocol: the recipe uses the stored learning rate or stored soft labels, and the set
             does not carry them, or not as the loss needs them; an arm without augmentation of a
-            recipe that has none; a teacher that cannot see the entry's images.
+            recipe that has none; a teacher that cannot see the entry's images; another precision
+            than the track's.
     """
     sets = {
         "syn": Distilled(digest=entry.digest),
@@ -212,6 +214,7 @@ def make_plan(
                 "(a custom recipe).",
             )
         _check_labels(training, rules, entry)
+        _check_precision(training, rules, track)
         space = real.space if source == "real" else entry.space
         if training.labels.kind == "stored" and source != "syn":
             # Real images carry no soft labels: the track's network makes them, one for each image.
@@ -276,4 +279,16 @@ def _check_labels(training: Training, rules: str, entry: Entry) -> None:
             expected="stored labels that are logits, as its loss mse_gt compares logits",
             got=entry.soft_label_kind,
             hint='Choose another loss, as --set "loss={kind: kl}".',
+        )
+
+
+def _check_precision(training: Training, rules: str, track: Track) -> None:
+    """One precision for all arms: a difference between two must not be one of arithmetic."""
+    wanted = track.hard.precision
+    if training.precision != wanted:
+        raise BadProtocol(
+            f"recipe {rules}",
+            expected=f"precision {wanted}, which is track {track.id}'s",
+            got=training.precision,
+            hint=f"Score with --set precision={wanted}.",
         )

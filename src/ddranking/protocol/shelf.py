@@ -19,6 +19,7 @@ import yaml
 from pydantic import ValidationError
 
 from ddranking.errors import BadFile, BadProtocol
+from ddranking.files import read_bounded
 from ddranking.protocol.frozen import Frozen
 
 MAX_YAML_BYTES = 1 << 20
@@ -52,7 +53,7 @@ def read_yaml(path: Path, what: str) -> dict[str, Any]:
     try:
         if path.stat().st_size > MAX_YAML_BYTES:
             raise BadFile(f"{what} {path}", expected="at most 1 MiB", got="a larger file")
-        value = parse_yaml(path.read_text(encoding="utf-8"))
+        value = parse_yaml(read_bounded(path, MAX_YAML_BYTES).decode("utf-8"))
     except OSError as error:
         raise BadFile(
             f"{what} {path}", expected="a readable file", got=error.strerror or "an error"
@@ -66,8 +67,26 @@ def read_yaml(path: Path, what: str) -> dict[str, Any]:
     return value
 
 
+class _Loader(yaml.SafeLoader):
+    """The safe loader, for which a key stands once: YAML's own keeps the last one in silence."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in seen:
+                    line = key.start_mark.line + 1
+                    raise ValueError(
+                        f"the key {_SHORT.repr(key.value)} twice, again in line {line}"
+                    )
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
 def parse_yaml(text: str) -> Any:
     """A YAML document that holds nothing JSON could not: no dates, bytes, sets or aliased cycles.
+
+    A key that stands twice in one mapping is an error, which names it and its line.
 
     What passes can be hashed, printed and written to a record; a document of a few lines whose
     aliases unfold to millions of values cannot.
@@ -75,7 +94,7 @@ def parse_yaml(text: str) -> Any:
     Raises:
         yaml.YAMLError, ValueError, RecursionError: not YAML, or more than plain values.
     """
-    value = yaml.safe_load(text)
+    value = yaml.load(text, _Loader)  # a safe loader
     waiting, seen = [(value, 0)], 0
     while waiting:
         inner, depth = waiting.pop()
@@ -90,9 +109,11 @@ def parse_yaml(text: str) -> Any:
                 raise ValueError("a key that is not text: put it in quotes")
         elif isinstance(inner, list):
             waiting += [(each, depth + 1) for each in inner]
+        elif isinstance(inner, str):
+            inner.encode()  # half of a surrogate pair is no text, and has no hash
         elif isinstance(inner, int) and abs(inner) >= 1 << 63:
             raise ValueError("a whole number of more than 63 bits")
-        elif not isinstance(inner, str | int | float | None):
+        elif not isinstance(inner, int | float | None):
             raise ValueError(f"a {type(inner).__name__}, where numbers, texts and lists are known")
     return value
 

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from ddranking.errors import BadProtocol
 from ddranking.protocol import shelf
@@ -55,6 +55,15 @@ class Track(Frozen):
         if rules.labels.kind != "hard":
             raise ValueError("what every entry shares is trained with hard labels")
         return rules
+
+    @model_validator(mode="after")
+    def _one_precision(self) -> Track:
+        if self.whole.precision != self.hard.precision:
+            raise ValueError(
+                f"whole.precision: expected {self.hard.precision}, that of hard, got "
+                f"{self.whole.precision}"
+            )
+        return self
 
     @property
     def id(self) -> str:

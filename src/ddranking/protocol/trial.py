@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field
 
@@ -70,10 +72,16 @@ class Trial(Frozen):
     evaluate: Literal["validation", "test"]
     implementation: int = IMPLEMENTATION
 
-    @property
+    @cached_property
     def key(self) -> str:
         """SHA-256 of the canonical JSON, 64 hexadecimal digits: the trial's name in the store."""
         return content_hash(self.model_dump(mode="json")).removeprefix("sha256:")
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """A copy, with a key of its own."""
+        copy = super().model_copy(update=update, deep=deep)
+        copy.__dict__.pop("key", None)
+        return copy
 
     @property
     def rate(self) -> float:

@@ -19,13 +19,15 @@ The order of the steps is a choice: an effect is what it adds to those before it
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
 
 from ddranking.errors import BadInput
-from ddranking.protocol.frozen import Frozen
 from ddranking.scoring.statistics import Estimate, estimate
 
 
-class Step(Frozen):
+@dataclass(frozen=True)
+class Step:
     """One change and what it gave: ``effect`` is accuracy after minus before, per seed."""
 
     name: str
@@ -34,7 +36,8 @@ class Step(Frozen):
     effect: Estimate
 
 
-class Decomposition(Frozen):
+@dataclass(frozen=True)
+class Decomposition:
     """The steps from ``rdm_hard`` to the method's own recipe, with distilled and random images.
 
     ``gap`` is ``syn_any - rdm_hard``, the sum of the effects of ``distilled``. ``random`` holds the
@@ -45,6 +48,10 @@ class Decomposition(Frozen):
     distilled: tuple[Step, ...]
     random: tuple[Step, ...]
     gap: Estimate
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {each.name: _plain(getattr(self, each.name)) for each in fields(self)}
 
 
 def decompose(accuracy: Mapping[str, Estimate]) -> Decomposition:
@@ -94,3 +101,11 @@ def _step(name: str, before: str, after: str, accuracy: Mapping[str, Estimate]) 
 def _difference(before: str, after: str, accuracy: Mapping[str, Estimate]) -> Estimate:
     pairs = zip(accuracy[after].values, accuracy[before].values, strict=True)
     return estimate([a - b for a, b in pairs])
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Estimate):
+        return value.model_dump(mode="json")
+    if isinstance(value, Step):
+        return {each.name: _plain(getattr(value, each.name)) for each in fields(value)}
+    return [_plain(each) for each in value] if isinstance(value, tuple) else value

@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from ddranking.errors import BadFile, BadInput, BadProtocol, StoreUnusable
-from ddranking.files import write_whole
+from ddranking.files import read_bounded, write_whole
 from ddranking.protocol.plan import ArmPlan, Entry, Plan, RealCopy, make_plan
 from ddranking.protocol.recipe import Recipe
 from ddranking.protocol.rules import Frozen
@@ -265,7 +265,7 @@ def load_record(path: str | os.PathLike[str]) -> Record:
             raise BadFile(
                 f"record {file}", expected=f"at most {MAX_RECORD_BYTES >> 20} MiB", got="more"
             )
-        values = json.loads(file.read_text(encoding="utf-8"), parse_constant=_no_constants)
+        values = json.loads(read_bounded(file, MAX_RECORD_BYTES), parse_constant=_no_constants)
     except OSError as error:
         raise BadFile(
             f"record {file}", expected="a readable file", got=error.strerror or str(error)
