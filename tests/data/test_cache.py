@@ -12,6 +12,9 @@ from ddranking.errors import StoreUnusable
 PIXELS = np.arange(2 * 4 * 4, dtype=np.uint8).reshape(2, 1, 4, 4)
 
 
+CARD = {"num_classes": 2, "class_names": [], "mean": [0.5], "std": [0.5], "lossy": False}
+
+
 def write_copy(home, digest="sha256:" + "ab" * 32):
     with cache.writing(home, PIXELS.nbytes) as writer:
         for half in ("train", "test"):
@@ -19,7 +22,7 @@ def write_copy(home, digest="sha256:" + "ab" * 32):
                 append(PIXELS[:1])
                 append(PIXELS[1:])
             writer.labels(half, np.array([0, 1]))
-        return writer.finish({"digest": digest})
+        return writer.finish(CARD | {"digest": digest})
 
 
 def test_a_copy_is_whole_mapped_and_in_its_place(tmp_path) -> None:

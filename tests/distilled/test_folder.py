@@ -56,6 +56,25 @@ def test_numbers_and_unknown_names():
         labels_of_folders(["cat", "wombat"], facts("cifar10"))
 
 
+def test_numbers_among_words():
+    known = facts("cifar10")
+    for names in (
+        [f"new{n:03d}" for n in range(10)],
+        [f"class_{n}" for n in range(10)],
+        [f"{n:02d}-{name}" for n, name in enumerate(known.class_names)],
+        [f"{n + 1}" for n in range(10)],
+    ):
+        assert labels_of_folders(names[::-1], known) == {n: i for i, n in enumerate(names)}
+    # Not one number a class, or not in one place: names, then.
+    for names in (["new1", "new01"], ["new1", "old2"], ["a1b", "a2"]):
+        with pytest.raises(BadDistilledSet, match="unknown"):
+            labels_of_folders(names, known)
+    subset = facts("imagefruit")
+    listed = [f"new{index}" for index in sorted(subset.class_indices)]
+    labels = labels_of_folders(listed, subset)
+    assert [labels[f"new{index}"] for index in subset.class_indices] == list(range(10))
+
+
 def test_images_come_in_class_order(tmp_path):
     names = ["10", "2", "0", "1", *map(str, range(3, 10))][1:]
     fill(tmp_path, names, per_class=2)

@@ -278,8 +278,8 @@ def test_sources_that_do_not_fit(tmp_path):
         pack(files, **MTT)
     with pytest.raises(BadDistilledSet, match="--method"):
         pack(files[:1], dataset="cifar10")
-    Image.fromarray(np.zeros((9, 9, 3), np.uint8)).save(tmp_path / "x.png")
-    with pytest.raises(BadFile, match="files of one kind, got grid and npy"):
+    np.savez(tmp_path / "x.npz", images=images_of(10))
+    with pytest.raises(BadFile, match="files of one kind, got npy and npz"):
         pack([tmp_path], **MTT)
 
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from ddranking.cli import main
 from ddranking.distilled import sourcefiles
 from ddranking.distilled.artifact import load, save
 from ddranking.distilled.importers import PackOptions, pack
@@ -61,3 +65,26 @@ def test_whitened_sets_are_not_guessed(real_data, monkeypatch):
         pack([real_data / "distilled" / "mtt-rerun-zca_cifar10_ipc1"])
     with pytest.raises(BadDistilledSet, match="--space zca-kip"):
         pack([real_data / "distilled" / "kip_cifar10_ipc10"])
+
+
+def test_the_lines_of_the_documentation(real_data, tmp_path, monkeypatch):
+    """docs/pack.md shows a line for every set at hand, and each of them packs it."""
+    page = Path(__file__).resolve().parents[2] / "docs" / "pack.md"
+    lines = re.findall(r"^\$ ddranking (pack distilled/(\S+) .*)$", page.read_text(), re.MULTILINE)
+    folders = [each.name for each in (real_data / "distilled").iterdir() if each.is_dir()]
+    assert sorted(name for _, name in lines) == sorted(folders)
+    files = [f for name in folders for f in sorted((real_data / "distilled" / name).glob("*.pt"))]
+    trees = dict(zip(files, read_torch(files), strict=True))
+
+    def read(some, _):
+        return [trees[real_data / "distilled" / each.parent.name / each.name] for each in some]
+
+    monkeypatch.setattr(sourcefiles, "read_torch", read)
+    monkeypatch.chdir(tmp_path)
+    Path("distilled").symlink_to((real_data / "distilled").resolve())
+    for line, name in lines:
+        assert main(shlex.split(line)) == 0, name
+        written = load(Path(shlex.split(line)[-1]))
+        assert pack([real_data / "distilled" / name], options=SAID.get(name)).set.digest == (
+            written.digest
+        )

@@ -105,7 +105,7 @@ def test_time_limit_of_the_child(tmp_path):
 
 
 def test_refused_before_any_process(tmp_path, monkeypatch):
-    monkeypatch.setattr("ddranking.distilled.torchfile._run_child", None)
+    monkeypatch.setattr("ddranking.distilled.torchfile.run_child", None)
     path = tmp_path / "x.pt"
     assert "No such file" in refused(path)
     path.write_bytes(b"")

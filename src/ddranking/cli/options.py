@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from cyclopts import Parameter, Token
@@ -15,4 +16,12 @@ def _whole(_: Any, tokens: tuple[Token, ...]) -> int:
         raise ValueError(f"{tokens[0].value!r} is not a whole number") from None
 
 
+def _place(_: Any, tokens: tuple[Token, ...]) -> Path:
+    """A folder by name: an empty one, from a variable that is not set, would mean this folder."""
+    if not tokens[0].value:
+        raise ValueError("an empty name, where that of a folder is expected")
+    return Path(tokens[0].value)
+
+
 WHOLE = Parameter(converter=_whole)
+PLACE = Parameter(converter=_place)

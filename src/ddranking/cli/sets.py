@@ -40,6 +40,20 @@ class CardOptions:
 NO_CARD = CardOptions()
 
 
+@Parameter(name="*")
+@dataclass(frozen=True)
+class LimitOptions:
+    """What reading may cost; larger than published sets need, smaller than a machine has."""
+
+    max_gb: float = 4.0
+    "Largest source, decoded images, and memory of the reading process, in GB of 2^30 bytes."
+    max_seconds: Annotated[int, WHOLE] = 120
+    "Longest time for reading."
+
+
+NO_LIMITS = LimitOptions()
+
+
 def pack(
     *source: Path,
     out: Path,
@@ -51,18 +65,23 @@ def pack(
     drop_soft_labels: Annotated[bool, Parameter(negative="")] = False,
     learning_rate: float | None = None,
     experiment: Annotated[int, WHOLE] = -1,
+    partition: Annotated[int | None, WHOLE] = None,
     unbalanced: Annotated[bool, Parameter(negative="")] = False,
+    undo: Annotated[list[str] | None, Parameter(negative="")] = None,
     card: CardOptions = NO_CARD,
+    limits: LimitOptions = NO_LIMITS,
     cache: Path | None = None,
 ) -> None:
     """Turn what authors release into one checked file. Nothing in the source is executed.
 
     Reads .pt dictionaries of the DC family, images/labels/rate .pt files of MTT and DATM, .npz,
-    pairs of .npy, PNG grids, image folders by class, and packed sets. Says what it understood.
+    pairs of .npy, Parquet files, repositories of the Hub, PNG grids, image folders by class, and
+    packed sets. Says what it understood. A configuration of DD-Ranking 0.1 or 0.2 (.yaml) becomes
+    a recipe file, with a line for every key that has no meaning in one.
 
     Args:
-        source: the files, or one folder.
-        out: the file to write (.safetensors).
+        source: the files, one folder, or hub:OWNER/NAME[@REVISION][:SPLIT].
+        out: the file to write (.safetensors; .yaml for a recipe).
         dataset: what the images stand in for (see: ddranking list datasets).
         ipc: images per class.
         method: short name of the method.
@@ -71,16 +90,26 @@ def pack(
         drop_soft_labels: keep only the class of each soft label.
         learning_rate: the rate learned with the images, where its file does not hold it.
         experiment: which experiment of a DC-family file; -1 is the last.
+        partition: cut each image into this many parts a side (IDC, DREAM: their factor).
         unbalanced: classes have different numbers of images.
+        undo: a mistake that inspect --dataset found in the values, such as bgr, transposed or
+            times-255; may be given more than once.
         card: who made the set.
+        limits: what reading may cost.
         cache: folder of prepared datasets, to look up a folder:PATH of one's own.
     """
     from ddranking.distilled.artifact import save
+    from ddranking.distilled.guarded import Limits
     from ddranking.distilled.importers import PackOptions
     from ddranking.distilled.importers import pack as read
 
     if not source:
         raise BadInput("pack", expected="one or more files, or a folder", got="none")
+    if len(source) == 1 and source[0].suffix.lower() in RECIPES:
+        _translate(source[0], out)
+        return
+    if not 0 < limits.max_gb <= 1e6 or limits.max_seconds < 1:
+        raise BadInput("--max-gb", expected="a size and a time above 0", got=f"{limits.max_gb:g}")
     options = PackOptions(
         method=method,
         space=space,
@@ -89,7 +118,10 @@ def pack(
         experiment=experiment,
         balanced=False if unbalanced else None,
         learning_rate=learning_rate,
+        partition=partition,
+        undo=undo or (),
         card=card.fields(),
+        limits=Limits(int(limits.max_gb * (1 << 30)), limits.max_seconds),
     )
     result = read(list(source), dataset=_own(dataset, cache), ipc=ipc, options=options)
     save(result.set, out)
@@ -97,6 +129,34 @@ def pack(
         print(f"- {note}")
     print(f"Packed {_summary(result.set)}")
     print(f"Wrote {out}")
+
+
+RECIPES = (".yaml", ".yml")
+
+
+def _translate(source: Path, out: Path) -> None:
+    """A configuration of the old tool as a recipe file, with a line for what is not in it."""
+    import yaml
+
+    from ddranking.files import write_whole
+    from ddranking.protocol import upstream
+
+    if out.suffix.lower() not in RECIPES:
+        raise BadInput(
+            f"--out {out}",
+            expected="a .yaml file, as a configuration becomes a recipe",
+            got=out.suffix,
+        )
+    values, warnings = upstream.read(source)
+    made = upstream.translate(values, out.stem, f"{source.parent.name}/{source.name}".lstrip("/"))
+    write_whole(out, yaml.safe_dump(made.recipe, sort_keys=False, width=100).encode())
+    for line in (*warnings, *made.warnings):
+        print(f"- {line}")
+    for line in made.recipe["differs_from_source"]:
+        print(f"differs: {line}")
+    print(f"Wrote {out}, a recipe: ddranking score SET --track TRACK --recipe ./{out.name}")
+    if made.tracks:
+        print(f"Tracks that it fits: {', '.join(made.tracks)}")
 
 
 def inspect(
@@ -185,6 +245,7 @@ def _examined(
         return [missing, *doctor.examine(distilled, None)]
     choices = candidates(distilled, real, cache or default_cache())
     findings = doctor.examine(distilled, real, choices=choices)
+    distilled = doctor.upright(distilled, choices).set
     standings = rank(distilled, choices)
     if probe or (probe is None and open_question(standings)):
         from ddranking.running import probe as training

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from ddranking.data import originals
 from ddranking.data.catalog import DatasetFacts
@@ -37,8 +39,15 @@ def download(facts: DatasetFacts, into: Path) -> Path:
     )
 
 
-def from_hub(repository: str) -> Path:
+def from_hub(
+    repository: str, *, revision: str | None = None, patterns: Sequence[str] = ("*.parquet",)
+) -> Path:
     """The Parquet files of ``owner/name`` or ``owner/name/folder``, in the Hub's own cache.
+
+    Args:
+        repository: its name, and the folder in it if only that one is meant.
+        revision: a branch, tag or commit; the main branch where None.
+        patterns: which files to fetch instead.
 
     Raises:
         BadInput: not of that form.
@@ -53,11 +62,15 @@ def from_hub(repository: str) -> Path:
         from huggingface_hub import snapshot_download
     except ImportError as error:
         raise MissingExtra("huggingface_hub", "hub", f"the Hub dataset {repository}") from error
+    if ".." in inner.split("/"):
+        raise BadInput("root", expected="a folder of the repository", got=f"hub:{repository}")
+    asked: dict[str, Any] = {} if revision is None else {"revision": revision}
     try:
         local = snapshot_download(
             f"{owner}/{name}",
             repo_type="dataset",
-            allow_patterns=[f"{inner}/*.parquet" if inner else "*.parquet"],
+            allow_patterns=[f"{inner}/{each}" if inner else each for each in patterns],
+            **asked,
         )
     except Exception as error:  # requests, httpx, hub and gating errors share no base class
         raise MissingData(

@@ -26,7 +26,12 @@ DAMAGE = (pa.ArrowException, OSError, ValueError)
 """What pyarrow raises on a damaged file; ValueError where a name is not UTF-8."""
 
 LABEL_COLUMNS = ("label", "labels", "fine_label")
-BATCH = 256
+MAX_ROWS = 20_000_000
+"""Of one file: a column of one repeated number takes next to nothing in a file."""
+
+MAX_IMAGE_BYTES = 64 << 20
+BATCH = 64
+"""Rows at a time: few, as a file may store equal images once, and each row makes them whole."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,12 @@ class ParquetSplit:
                 where = f"{file} row {row}"
                 if content is None:
                     raise BadFile(where, expected="an image's bytes", got="an empty row")
+                if len(content) > MAX_IMAGE_BYTES:
+                    raise BadFile(
+                        where,
+                        expected=f"an image of at most {MAX_IMAGE_BYTES >> 20} MiB",
+                        got=f"{len(content):,} bytes",
+                    )
                 yield Encoded(where, content)
 
 
@@ -116,11 +127,17 @@ def _open(files: list[Path]) -> ParquetSplit:
 
 def _schema(file: Path) -> pa.Schema:
     try:
-        schema = pq.read_schema(file)
+        footer = pq.read_metadata(file)
+        schema = footer.schema.to_arrow_schema()
         str(schema)  # decodes every name, so that a damaged one is found here
-        return schema
+        # A row group's columns are not asked about: pyarrow aborts on some damage there.
+        groups = [footer.row_group(index).num_rows for index in range(footer.num_row_groups)]
     except DAMAGE as error:
         raise _damaged(file, error) from error
+    rows = max(footer.num_rows, *groups, sum(groups)) if groups else footer.num_rows
+    if not 0 <= rows <= MAX_ROWS or min(groups, default=0) < 0:
+        raise BadFile(str(file), expected=f"at most {MAX_ROWS:,} rows", got=f"{rows:,}")
+    return schema
 
 
 def _columns(file: Path, schema: pa.Schema) -> tuple[str, str]:

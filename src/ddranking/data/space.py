@@ -180,6 +180,11 @@ def fit(space: Space, train: Images, cache_dir: str | Path | None = None) -> Fit
     return _FittedAffine(space, (0.0,) * channels, (1.0,) * channels)
 
 
+def standardize(pixels: np.ndarray, space: Standardized) -> np.ndarray:
+    """uint8 pixels ``[N, C, H, W]`` as float32 images in ``space``, to the bit as real images."""
+    return _FittedAffine(space, space.mean, space.std).apply(pixels)
+
+
 @dataclass(frozen=True)
 class _FittedAffine:
     """Pixel and standardised: ``x = (pixel / 255 - mean) / std``."""

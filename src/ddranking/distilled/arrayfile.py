@@ -140,7 +140,7 @@ def check_members(archive: zipfile.ZipFile, what: str, byte_limit: int) -> None:
             what,
             expected=f"at most {byte_limit} bytes when unpacked",
             got=f"{declared} declared in its directory",
-            hint="If you trust the file, raise the limit.",
+            hint="If you trust the file, pass --max-gb.",
         )
     seen: set[str] = set()
     for member in members:

@@ -1,7 +1,8 @@
 """Reads a folder that holds a folder of pictures for each class.
 
-Class folders may be called by number (``0``, ``00007``), by the dataset's class names, or by
-WordNet ids as ImageNet's are. Which label each one gets is decided here and nowhere else.
+Class folders may be called by number (``0``, ``00007``, SRe2L's ``new007``), by the dataset's class
+names, or by WordNet ids as ImageNet's are. Which label each one gets is decided here and nowhere
+else.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ import numpy as np
 
 from ddranking.data.catalog import DatasetFacts
 from ddranking.distilled.picturefile import PICTURE_SUFFIXES, read_picture
-from ddranking.errors import BadDistilledSet
+from ddranking.errors import BadDistilledSet, BadFile
 
-WORDNET_ID = re.compile(r"n\d{8}")
+#: Also followed by the class's name, as in ``n01440764_tench``.
+WORDNET_ID = re.compile(r"n\d{8}(?![0-9])")
 #: A distilled set has thousands of pictures at most; a real dataset has more.
 PICTURE_LIMIT = 1_000_000
 
@@ -42,22 +44,24 @@ def natural(path: Path) -> list[tuple[int, int, str]]:
 def labels_of_folders(names: Sequence[str], facts: DatasetFacts | None) -> dict[str, int]:
     """The label that each class folder's name stands for.
 
-    Numbers are labels; a dataset's class names are its labels; WordNet ids in sorted order are the
-    sorted ImageNet-1K classes of the dataset. Names of a dataset that is not in the catalogue are
-    taken in sorted order.
+    Numbers are labels, also behind words that all names share or before a name; a dataset's class
+    names are its labels; WordNet ids in sorted order are the sorted ImageNet-1K classes of the
+    dataset. Names of a dataset that is not in the catalogue are taken in sorted order.
 
     Raises:
         BadDistilledSet: the names are none of these, or not one for each class.
 
-    >>> labels_of_folders(["1", "0"], None)
-    {'1': 1, '0': 0}
+    >>> labels_of_folders(["new001", "new000"], None)
+    {'new001': 1, 'new000': 0}
     """
-    if all(name.isdecimal() for name in names):
-        return {name: int(name) for name in names}
+    wordnet = all(WORDNET_ID.match(name) for name in names)
+    numbers = None if wordnet else _numbers(names)
+    if numbers is not None:
+        return _as_labels(numbers, facts)
     ordered = sorted(names)
     if facts is None:
         return {name: label for label, name in enumerate(ordered)}
-    if all(WORDNET_ID.fullmatch(name) for name in names):
+    if wordnet:
         if len(names) != facts.num_classes:
             raise BadDistilledSet(
                 "class folders",
@@ -100,9 +104,9 @@ def read_folder(
         raise BadDistilledSet(
             str(folder), expected=f"at most {PICTURE_LIMIT} pictures", got=str(len(listed))
         )
-    images, left, first = [], byte_limit, None
-    for _, path in listed:
-        image = read_picture(path, left)
+    images, first = None, None
+    for index, (_, path) in enumerate(listed):
+        image = read_picture(path, byte_limit)
         if facts is not None and facts.channels == 1 and image.shape[2] == 3:
             image = _grey(image, path)
         if facts is not None and facts.channels == 3 and image.shape[2] == 1:
@@ -115,17 +119,51 @@ def read_folder(
                 got=f"{image.shape[1]}x{image.shape[0]} and {image.shape[2]}",
                 hint="Save all images at the size they were distilled at.",
             )
-        left -= image.nbytes
-        images.append(image)
-    stacked = np.stack(images).transpose(0, 3, 1, 2)
+        if images is None:
+            if len(listed) * image.nbytes > byte_limit:
+                raise BadFile(
+                    str(folder),
+                    expected=f"at most {byte_limit} bytes when decoded",
+                    got=f"{len(listed)} pictures of {image.nbytes}",
+                    hint="If you trust it, pass --max-gb.",
+                )
+            # Filled in place: a list to be stacked would take twice the memory.
+            images = np.empty((len(listed), image.shape[2], *image.shape[:2]), np.uint8)
+        images[index] = image.transpose(2, 0, 1)
+    if images is None:
+        raise BadDistilledSet(str(folder), expected="pictures in class folders", got="none")
     jpegs = sum(path.suffix.lower() in (".jpg", ".jpeg") for _, path in listed)
-    return np.ascontiguousarray(stacked), np.array([y for y, _ in listed], np.int64), jpegs
+    return images, np.array([y for y, _ in listed], np.int64), jpegs
 
 
 def _grey(image: np.ndarray, path: Path) -> np.ndarray:
     if not (image == image[..., :1]).all():
         raise BadDistilledSet(str(path), expected="a grey picture", got="colours")
     return image[..., :1]
+
+
+def _numbers(names: Sequence[str]) -> dict[str, int] | None:
+    """The number in each name, where all names hold one in the same place and no two the same."""
+    for pattern in (r"([^\d]*)(\d{1,6})", r"()(\d{1,6})[-_. ].*"):
+        found = [re.fullmatch(pattern, name, re.ASCII | re.DOTALL) for name in names]
+        if all(found) and len({match[1] for match in found if match}) == 1:
+            numbers = {
+                name: int(match[2]) for name, match in zip(names, found, strict=True) if match
+            }
+            if len(set(numbers.values())) == len(names):
+                return numbers
+    return None
+
+
+def _as_labels(numbers: dict[str, int], facts: DatasetFacts | None) -> dict[str, int]:
+    """Numbers are labels, unless they start at 1 or are a subset's classes of ImageNet-1K."""
+    values = set(numbers.values())
+    if facts and facts.class_indices and values == set(facts.class_indices):
+        listed = list(facts.class_indices)
+        return {name: listed.index(number) for name, number in numbers.items()}
+    if facts and values == set(range(1, facts.num_classes + 1)):
+        return {name: number - 1 for name, number in numbers.items()}
+    return numbers
 
 
 def _bare(name: str) -> str:

@@ -38,7 +38,7 @@ def read_header(path: Path) -> dict[str, Any]:
     try:
         if not path.is_file():
             raise BadFile(
-                str(path), expected="a .safetensors file", got=_what_is_there(path), hint=hint
+                str(path), expected="a .safetensors file", got=what_is_there(path), hint=hint
             )
         size = path.stat().st_size
         with path.open("rb") as stream:
@@ -142,5 +142,13 @@ def check_declared(path: Path, header: dict[str, Any]) -> None:
             )
 
 
-def _what_is_there(path: Path) -> str:
-    return "a folder" if path.is_dir() else ("no such file" if not path.exists() else "no file")
+def what_is_there(path: Path) -> str:
+    """What a path is that should have been a file."""
+    kinds = {
+        "a folder": path.is_dir,
+        "a named pipe": path.is_fifo,
+        "a socket": path.is_socket,
+        "a device": lambda: path.is_char_device() or path.is_block_device(),
+    }
+    found = [kind for kind, holds in kinds.items() if holds()]
+    return found[0] if found else ("no such file" if not path.exists() else "no file")

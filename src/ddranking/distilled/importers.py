@@ -13,15 +13,19 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ddranking.data import fetching
 from ddranking.data.catalog import DatasetFacts, facts
-from ddranking.data.space import Pixel, Space, Standardized, parse_space
+from ddranking.data.space import Pixel, Space, Standardized, parse_space, standardize
 from ddranking.distilled.artifact import DistilledSet
 from ddranking.distilled.faults import require_finite
+from ddranking.distilled.guarded import Limits
 from ddranking.distilled.inference import (
     LINEAGES,
+    PIXEL_METHODS,
     WHITENED_METHODS,
     Guess,
     guess_dataset,
+    guess_factor,
     guess_ipc,
     guess_method,
     mentions,
@@ -33,11 +37,19 @@ from ddranking.distilled.meaning import (
     plain_type,
     read_labels,
 )
+from ddranking.distilled.mistakes import undo
+from ddranking.distilled.partition import cut
 from ddranking.distilled.released import Released
-from ddranking.distilled.sourcefiles import Reading, read_source
-from ddranking.distilled.torchfile import Limits
-from ddranking.errors import BadDistilledSet
+from ddranking.distilled.sourcefiles import Reading, names_of, read_source
+from ddranking.errors import BadDistilledSet, BadFile, BadInput
 
+#: What is fetched from a repository of the Hub; none of it is ever executed.
+HUB_PATTERNS = ("*.parquet", "*.pt", "*.pth", "*.npz", "*.npy", "*.safetensors")
+#: Pixels that were optimised without bounds leave [0, 1] a little; standardised ones far.
+SPILL = (-1.0, 2.0)
+INSIDE = 0.8
+#: Bytes of images after cutting.
+MOST_CUT = 4 << 30
 #: Fields of a card that describe and that a person may set or a repacked set brings along.
 DESCRIPTIVE = ("authors", "paper", "code", "licence")
 
@@ -54,6 +66,9 @@ class PackOptions:
         experiment: which experiment of a DC-family file; -1 is the last.
         balanced: False declares that classes have different numbers of images.
         learning_rate: overrides a stored one.
+        partition: cut each image into this many parts a side (IDC's factor); None where the names
+            do not speak of it.
+        undo: mistakes that were made with the values, see :mod:`ddranking.distilled.mistakes`.
         card: descriptive fields of the card, those of ``DESCRIPTIVE``.
         limits: bytes and seconds that reading may take.
     """
@@ -65,6 +80,8 @@ class PackOptions:
     experiment: int = -1
     balanced: bool | None = None
     learning_rate: float | None = None
+    partition: int | None = None
+    undo: Sequence[str] = ()
     card: Mapping[str, str] = field(default_factory=dict)
     limits: Limits = field(default_factory=Limits)
 
@@ -87,7 +104,8 @@ def pack(
     """Read a released distilled set from files or a folder.
 
     Args:
-        source: files (as a shell expands a pattern) or one folder.
+        source: files (as a shell expands a pattern), one folder, or one repository of the Hub as
+            ``hub:owner/name[/folder][@revision][:split]``.
         dataset: a name of the catalogue, or the facts about a dataset outside it; inferred from
             file and folder names, else from shapes.
         ipc: images per class; inferred from names, a grid's geometry, or the number of images.
@@ -98,12 +116,16 @@ def pack(
         BadDistilledSet: contents that do not make a set that can be scored, or that leave open
             what they mean; the hint names the flag.
         UnknownName: a dataset or space that is not known.
+        MissingData, MissingExtra: a repository that cannot be fetched.
     """
     options = options or PackOptions()
-    paths = [Path(each) for each in source]
     notes: list[str] = []
-    known = _dataset_from_names(paths, dataset, notes)
-    released, files = read_source(paths, Reading(known, options.experiment, options.limits))
+    fetched = any(str(each).startswith(fetching.HUB) for each in source)
+    paths, called, split = _fetched(source, notes) if fetched else _local(source)
+    known = _dataset_from_names(called, dataset, notes)
+    reading = Reading(known, ipc, options.experiment, split, options.limits)
+    released, files = read_source(paths, reading)
+    files = called if fetched else files
     notes += released.notes
     before = dict(released.card or {})
     if known is None:
@@ -114,6 +136,9 @@ def pack(
     _no_snapshots(released, known, ipc)
     released, images_notes = _images(released, known, options)
     notes += images_notes
+    factor = _factor(files, options)
+    released, ipc, more = _cut(released, known, ipc, factor)
+    notes += more
     labels = read_labels(released, known, ipc, drop_soft=options.drop_soft_labels)
     notes += labels.notes
     ipc = ipc or _ipc_from_count(labels.hard, known, notes)
@@ -125,6 +150,12 @@ def pack(
     if space is None:
         space, more = suggest_space(images, known, method, files)
         notes += more
+    images, more = _undone(images, options.undo, parse_space(space, known), known)
+    notes += more
+    space, more = _room_for_pixels(space, images)
+    notes += more
+    images, more = _standardized(images, parse_space(space, known))
+    notes += more
     ordered = not (np.diff(labels.hard) < 0).any()
     if not ordered:
         notes.append("labels are not in class order; the card says so (sorted: false)")
@@ -177,12 +208,13 @@ def suggest_space(
             got=values,
             hint=f"Pass --space {whitened} (or --space standardized if they are not whitened).",
         )
-    if looks_like_bytes(images) or (low >= 0 and high <= 1):
+    spilt = method in PIXEL_METHODS or (SPILL[0] <= low and high <= SPILL[1])
+    if looks_like_bytes(images) or (low >= 0 and high <= 1) or spilt:
         raise BadDistilledSet(
             "space",
             expected="a declaration, as the values do not tell it",
             got=values,
-            hint="Pass --space pixel if they are plain pixels.",
+            hint="Pass --space pixel if they are pixels (--space standardized if they are not).",
         )
     name = LINEAGES.get(method, "")
     spaces = {"dataset's": parse_space("standardized", known)}
@@ -199,12 +231,138 @@ def suggest_space(
     ]
 
 
+def _fetched(
+    source: Sequence[Path | str], notes: list[str]
+) -> tuple[list[Path], list[Path], str | None]:
+    """Where the source lies, what its files are called (a cache's own names tell nothing), split.
+
+    Raises:
+        BadInput: a repository beside other sources, or not of the form.
+        MissingData, MissingExtra: it cannot be fetched.
+    """
+    texts = [str(each) for each in source]
+    if len(texts) > 1:
+        raise BadInput(
+            "source", expected="one repository of the Hub by itself", got=str(len(texts))
+        )
+    rest, _, split = texts[0].removeprefix(fetching.HUB).partition(":")
+    repository, _, revision = rest.partition("@")
+    folder = fetching.from_hub(repository, revision=revision or None, patterns=HUB_PATTERNS)
+    notes.append(f"{fetching.HUB}{repository}: revision {revision or 'of its main branch'}")
+    return [folder], [Path(repository)], split or None
+
+
+def _local(source: Sequence[Path | str]) -> tuple[list[Path], list[Path], None]:
+    """As :func:`_fetched`, of files and folders that are here."""
+    paths = [Path(each) for each in source]
+    return paths, names_of(paths), None
+
+
+def _factor(files: Sequence[Path], options: PackOptions) -> int:
+    """Into how many parts a side images are cut, which nobody may overlook.
+
+    Raises:
+        BadDistilledSet: names speak of a factor, and the person who packs does not.
+    """
+    said = guess_factor(files)
+    if options.partition is None and said > 1:
+        raise BadDistilledSet(
+            "--partition",
+            expected=f"how to take images whose name speaks of factor {said}",
+            got="nothing",
+            hint=f"Pass --partition {said} to cut each into {said * said} as IDC's code does "
+            "(images per class grow as much), or --partition 1 to take them as they are.",
+        )
+    return options.partition or 1
+
+
+def _cut(
+    released: Released, known: DatasetFacts, ipc: int | None, factor: int
+) -> tuple[Released, int | None, list[str]]:
+    """Images and labels after cutting, the new number of images per class, and notes."""
+    if factor == 1:
+        return released, ipc, []
+    images = _array(released)
+    parts = factor * factor
+    if images.nbytes * parts > MOST_CUT:
+        raise BadFile("images", expected=f"at most {MOST_CUT} bytes after cutting", got="more")
+    if images.dtype == np.uint8:
+        images = images.astype(np.float32) / 255
+    made = replace(
+        released,
+        images=np.ascontiguousarray(cut(images, factor)),
+        labels=None if released.labels is None else np.repeat(released.labels, parts, axis=0),
+        soft_labels=None
+        if released.soft_labels is None
+        else np.repeat(released.soft_labels, parts, axis=0),
+    )
+    stored = len(images) // known.num_classes
+    note = (
+        f"each image cut into {factor} x {factor}: {len(images)} stored images became "
+        f"{len(images) * parts}; random images are compared at that number, not at the {stored} "
+        "per class that are stored"
+    )
+    return made, None if ipc is None else ipc * parts, [note]
+
+
+def _undone(
+    images: np.ndarray, names: Sequence[str], space: Space, known: DatasetFacts
+) -> tuple[np.ndarray, list[str]]:
+    """Images without the mistakes that a person names, undone in the given order."""
+    plain = isinstance(space, Standardized)
+    constants = (space.mean, space.std) if plain else (known.mean, known.std)
+    for name in names:
+        images = undo(name, images, constants)
+    return images, [f"undone, as asked: {name}" for name in names]
+
+
+def _room_for_pixels(
+    space: str | Mapping[str, Any] | Space, images: np.ndarray
+) -> tuple[str | Mapping[str, Any] | Space, list[str]]:
+    """Pixels that were optimised without bounds, as a space without bounds and the same numbers."""
+    pixel = space == "pixel" or isinstance(space, Pixel) or space == {"kind": "pixel"}
+    if not pixel or images.dtype == np.uint8:
+        return space, []
+    low, high = float(images.min()), float(images.max())
+    inside = float(((images >= 0) & (images <= 1)).mean())
+    if (low >= 0 and high <= 1) or low < SPILL[0] or high > SPILL[1] or inside < INSIDE:
+        return space, []
+    channels = images.shape[1]
+    words = f"pixels from {low:.4g} to {high:.4g}, {inside:.0%} of them in [0, 1]"
+    return Standardized(mean=(0.0,) * channels, std=(1.0,) * channels), [
+        f"space: {words}; kept as they are, as standardized with mean 0 and std 1"
+    ]
+
+
+def _standardized(images: np.ndarray, space: Space) -> tuple[np.ndarray, list[str]]:
+    """8-bit pixels in the standardised space that was asked for; other images as they are.
+
+    What a method saves as pictures it often trains on standardised, as RDED with ImageNet's
+    constants: real and random images are then shown to the network in that space, too.
+    """
+    if images.dtype != np.uint8 or not isinstance(space, Standardized):
+        return images, []
+    if len(space.mean) != images.shape[1]:
+        return images, []  # an error that the set's validation words
+    constants = f"mean {_numbers(space.mean)}, std {_numbers(space.std)}"
+    return standardize(images, space), [f"8-bit pixels were standardised ({constants}), as asked"]
+
+
 def _images(
     released: Released, known: DatasetFacts, options: PackOptions
 ) -> tuple[Released, list[str]]:
     """The images in their final layout and type."""
     images, notes = nchw(_array(released), known)
     images, more = plain_type(images)
+    size = images.shape[-1]
+    if images.dtype == np.uint8 and size > known.image_size and released.card is None:
+        raise BadDistilledSet(
+            "pictures",
+            expected=f"{known.image_size}x{known.image_size} pixels for {known.name}",
+            got=f"{images.shape[-1]}x{images.shape[-2]}",
+            hint="Is --dataset right? If so, resize them as the method's own evaluation does and "
+            "save them as PNG: packing changes no pixel.",
+        )
     asked = options.space
     pixel = asked == "pixel" or isinstance(asked, Pixel) or asked == {"kind": "pixel"}
     if pixel and looks_like_bytes(images):

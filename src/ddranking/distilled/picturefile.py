@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import warnings
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from ddranking.distilled.arrayfile import AGAIN
 from ddranking.errors import BadFile
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
@@ -16,45 +18,57 @@ FORMATS = ("PNG", "JPEG", "BMP", "WEBP")
 MODES = {"1": "L", "L": "L", "RGB": "RGB", "P": "RGB", "RGBA": "RGB", "LA": "L"}
 
 
-def read_picture(path: Path, byte_limit: int, formats: tuple[str, ...] = FORMATS) -> np.ndarray:
+def read_picture(
+    source: Path | bytes, byte_limit: int, formats: tuple[str, ...] = FORMATS, name: str = ""
+) -> np.ndarray:
     """The picture as uint8 ``[H, W, 3]`` or, for a grey one, ``[H, W, 1]``.
+
+    Args:
+        source: a file, or an encoded picture by itself.
+        byte_limit: largest decoded picture.
+        formats: Pillow's names of those that are read.
+        name: what errors call it, where it is no file.
 
     Raises:
         BadFile: missing, damaged, too large, not 8 bits deep, or with transparent pixels (whose
             colour under the transparency nobody meant to show).
     """
+    what = name or (str(source) if isinstance(source, Path) else "picture")
+    opened = source if isinstance(source, Path) else io.BytesIO(source)
     try:
         with warnings.catch_warnings():
             # Pillow's own warning about large pictures; the limit below is stricter and final.
             warnings.simplefilter("ignore")
-            return _decode(path, byte_limit, formats)
+            return _decode(opened, what, byte_limit, formats)
     except BadFile:
         raise
     except Exception as error:
         # A decoder that meets damage raises anything from SyntaxError to struct.error.
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise BadFile(
-            str(path),
+            what,
             expected=f"a {' or '.join(formats)} picture",
             got=reason.splitlines()[0][:160],
-            hint="Copy or download it again." if path.exists() else "",
+            hint="" if isinstance(source, Path) and not source.exists() else AGAIN,
         ) from None
 
 
-def _decode(path: Path, byte_limit: int, formats: tuple[str, ...]) -> np.ndarray:
-    with Image.open(path, formats=list(formats)) as picture:
+def _decode(
+    opened: Path | io.BytesIO, what: str, byte_limit: int, formats: tuple[str, ...]
+) -> np.ndarray:
+    with Image.open(opened, formats=list(formats)) as picture:
         width, height = picture.size
         if width * height * 4 > byte_limit:
             raise BadFile(
-                str(path), expected=f"at most {byte_limit} bytes", got=f"{width}x{height} pixels"
+                what, expected=f"at most {byte_limit} bytes", got=f"{width}x{height} pixels"
             )
         if picture.mode not in MODES:
-            raise BadFile(str(path), expected="8 bits a channel", got=f"mode {picture.mode}")
+            raise BadFile(what, expected="8 bits a channel", got=f"mode {picture.mode}")
         if "A" in picture.mode or "transparency" in picture.info:
             alpha = np.asarray(picture.convert("RGBA"))[..., 3]
             if int(alpha.min()) < 255:
                 raise BadFile(
-                    str(path),
+                    what,
                     expected="an opaque picture",
                     got="transparent pixels",
                     hint="Save it without an alpha channel.",

@@ -117,6 +117,7 @@ def from_parts(parts: dict[str, Any], what: str) -> Released:
             what,
             expected="an entry called images, x or data",
             got=", ".join(map(repr, list(parts)[:8]))[:120] or "nothing",
+            hint="Factors and networks that make images are not run: save the images they make.",
         )
     arrays = {part: _array(value, f"{what}: {key}") for part, (key, value) in found.items()}
     rate = arrays.get("learning_rate")
