@@ -146,3 +146,14 @@ def test_real_images_are_balanced_and_of_the_training_half() -> None:
     assert parse_space("pixel", DIGITS).kind == "pixel"
     train = {row.tobytes() for row in np.asarray(DIGITS.train.pixels)}
     assert all(row.tobytes() in train for row in real.pixels)
+
+
+def test_pixels_without_bounds_are_the_pixel_candidate() -> None:
+    boundless = Standardized(mean=(0.0,), std=(1.0,))
+    card = PLAIN.card.model_copy(update={"space": boundless})
+    first, *others = candidates(replace(PLAIN, card=card), DIGITS)
+    assert (first.name, first.space) == ("pixel", boundless)
+    assert "pixel" not in {each.name for each in others} and len(others) == 3
+    shifted = Standardized(mean=(1.0,), std=(1.0,))
+    card = PLAIN.card.model_copy(update={"space": shifted})
+    assert candidates(replace(PLAIN, card=card), DIGITS)[-1].name == "(as declared)"

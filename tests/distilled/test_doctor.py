@@ -53,8 +53,9 @@ def test_a_wrong_space_names_the_flag_that_fixes_it(declared) -> None:
     assert (found["space"].severity, found["space"].fix) == ("wrong", "--space pixel")
     rows = found["space"].evidence["spaces"]
     assert rows[0]["space"] == "pixel" and rows[0]["cosine"] > 0.9
-    # What depends on a scale is left out, what does not is asked in the likely space.
-    assert "contrast" not in found and found["class order"].severity == "ok"
+    # Everything else is asked in the likely space; what is beyond black and white is left out.
+    assert "range" not in found
+    assert found["contrast"].severity == found["class order"].severity == "ok"
 
 
 def test_a_permutation_is_wrong_and_says_which() -> None:
@@ -82,7 +83,7 @@ PROBABILITIES = np.exp(LOGITS) / np.exp(LOGITS).sum(1, keepdims=True)
         ("logits", PROBABILITIES, "wrong", "sums to one", "--soft-label-kind probabilities"),
         ("logits", ONE_HOT - 0.1, "note", "regression targets", "--drop-soft-labels"),
         ("logits", 50 * LOGITS, "note", "are hard", "--drop-soft-labels"),
-        ("logits", np.roll(LOGITS, 5, 1), "note", "the class of only", "labels that belong"),
+        ("logits", np.roll(LOGITS, 5, 0), "wrong", "the class of only", "labels that belong"),
         ("logits", np.stack([LOGITS, LOGITS], 1), "ok", "logits, as declared", ""),
     ],
 )
@@ -132,7 +133,7 @@ def test_balance_and_rate() -> None:
 
 def test_without_real_images_only_the_set_is_looked_at() -> None:
     subjects = [each.subject for each in doctor.examine(GOOD, None)]
-    assert subjects == ["labels", "balance", "learning rate"]
+    assert subjects == ["space", "labels", "balance", "learning rate"]
     with pytest.raises(ValueError, match="beside"):
         doctor.examine(GOOD, replace(DIGITS, name="other"))
 

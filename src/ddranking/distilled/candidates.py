@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,7 @@ from scipy.special import stdtrit
 
 from ddranking import seeds
 from ddranking.data.images import Dataset, Images
-from ddranking.data.space import FittedSpace, Space, Zca, fit, parse_space
+from ddranking.data.space import FittedSpace, Pixel, Space, Standardized, Zca, fit, parse_space
 from ddranking.distilled.artifact import DistilledSet, as_float
 
 ALIKE = 0.99
@@ -72,6 +73,11 @@ class Candidate:
     @property
     def space(self) -> Space:
         return self.fitted.space
+
+    @cached_property
+    def statistics(self) -> Statistics:
+        """Of the real images."""
+        return statistics(self.real)
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,6 +144,9 @@ def candidates(
     for name in names:
         called.setdefault(parse_space(name, dataset), []).append(name)
     declared = distilled.card.space
+    if isinstance(declared, Standardized) and (set(declared.mean), set(declared.std)) == ({0}, {1}):
+        # Pixels without bounds: the very numbers of pixels, so that one candidate is enough.
+        called = {declared if key == Pixel() else key: each for key, each in called.items()}
     if declared not in called:
         named = {parse_space(each, dataset): each for each in ("zca", "zca-kip")}
         called[declared] = [named.get(declared, "(as declared)")]
@@ -201,7 +210,7 @@ def rank(distilled: DistilledSet, choices: list[Candidate]) -> list[Standing]:
     for i in sorted(
         range(len(choices)), key=lambda i: (not alike[i], -cosines[i] * (not alike[i]))
     ):
-        behind, error = _jackknife(own, means[first], means[i])
+        behind, error = jackknife((own, means[first]), (own, means[i]))
         apart = not alike[i] and (any(proven) or behind > chance * error)
         standings.append(
             Standing(choices[i], cosines[i], levels[i], behind, error, alike[i], apart)
@@ -237,13 +246,19 @@ def cosine(a: np.ndarray, b: np.ndarray) -> float:
     return float((a * b).sum()) / norm if norm > 0 else 0.0
 
 
-def _jackknife(own: np.ndarray, first: np.ndarray, other: np.ndarray) -> tuple[float, float]:
-    """cos(own, first) - cos(own, other), and its standard error by leaving out one class."""
+Pair = tuple[np.ndarray, np.ndarray]
+"""Class means of a set and real ones, each [K, D]."""
+
+
+def jackknife(first: Pair, other: Pair) -> tuple[float, float]:
+    """cos(*first) - cos(*other), and its standard error by leaving out one class of K in turn."""
 
     def difference(keep: np.ndarray) -> float:
-        return cosine(own[keep], first[keep]) - cosine(own[keep], other[keep])
+        own, real = first
+        others, reals = other
+        return cosine(own[keep], real[keep]) - cosine(others[keep], reals[keep])
 
-    count = len(own)
+    count = len(first[0])
     everyone = np.arange(count)
     whole = difference(everyone)
     if count < 3:
@@ -261,7 +276,12 @@ def _whole_levels(
     """
     if distilled.images.dtype != np.float32:
         return None
-    levels = candidate.fitted.invert_to_pixels(images) * 255.0
+    return whole_levels(candidate.fitted.invert_to_pixels(images))
+
+
+def whole_levels(pixels: np.ndarray) -> float:
+    """Share of float pixels, black 0 and white 1, that are whole 8-bit levels."""
+    levels = pixels * 255.0
     near = np.abs(levels - np.rint(levels)) <= WHOLE_LEVEL
     inside = (levels > -1) & (levels < 256)
     return float((near & inside).mean())

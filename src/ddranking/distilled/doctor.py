@@ -8,16 +8,16 @@ training images; the test set is never read. Nothing is trained here; see
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-from scipy.special import logsumexp
 
 from ddranking.data.images import Dataset
 from ddranking.data.space import FittedSpace
-from ddranking.distilled import classorder, twins
+from ddranking.distilled import classorder, layout, twins
+from ddranking.distilled.alone import habit, space_alone
 from ddranking.distilled.artifact import DistilledSet, as_float
 from ddranking.distilled.candidates import (
     Candidate,
@@ -28,31 +28,34 @@ from ddranking.distilled.candidates import (
     real_images,
     statistics,
 )
-from ddranking.distilled.faults import PROBABILITY_TOLERANCE
+from ddranking.distilled.finding import Finding, Severity
+from ddranking.distilled.mistakes import LAYOUTS
+from ddranking.distilled.scale import black_to_white, clipped, contrast, done_twice
+from ddranking.distilled.softlabels import labels
 
-Severity = Literal["ok", "note", "wrong"]
-
-LOST_CONTRAST = 0.1
-"""Below this share of the real class means' contrast the scale is wrong, not the method."""
+__all__ = ["Finding", "Upright", "declared_standing", "examine", "upright"]
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was looked at.
+@dataclass(frozen=True, eq=False)
+class Upright:
+    """A set whose values lie where they should, and how they lay.
 
     Attributes:
-        severity: ``wrong`` where the card or the data is; ``note`` for what a person should know.
-        subject: what was looked at, in a word or two.
-        text: one sentence.
-        evidence: the numbers behind it.
-        fix: the flag of ``ddranking pack`` (or the step) that puts it right; empty for ``ok``.
+        set: the set, or the one that undoing its wrong layout gives.
+        seen: the comparison of layouts.
     """
 
-    severity: Severity
-    subject: str
-    text: str
-    evidence: dict[str, Any] = field(default_factory=dict)
-    fix: str = ""
+    set: DistilledSet
+    seen: layout.Layout
+
+
+def upright(distilled: DistilledSet, choices: Sequence[Candidate]) -> Upright:
+    """Undo the layout of a set where it is wrong beyond chance, and only there."""
+    seen = layout.compare(distilled, choices)
+    if not seen.wrong:
+        return Upright(distilled, seen)
+    turned = np.ascontiguousarray(LAYOUTS[seen.mistake].undo(distilled.images))
+    return Upright(replace(distilled, images=turned), seen)
 
 
 def examine(
@@ -73,24 +76,81 @@ def examine(
     Raises:
         ValueError: ``dataset`` is another one than the card's.
     """
+    usual = habit(distilled)
     found = [labels(distilled), balance(distilled), rate(distilled), *repeats(distilled)]
+    found += [usual] if usual else []
     if dataset is None:
-        return found
+        return [space_alone(distilled), *found]
     if dataset.name != distilled.card.dataset:
         raise ValueError(f"a set of {distilled.card.dataset} beside {dataset.name}")
     ready = list(choices or candidates(distilled, dataset, cache_dir))
-    standings = rank(distilled, ready)
-    fits = space(distilled, standings)
-    declared = declared_standing(distilled, standings).candidate
-    found = [fits, *found]
-    if fits.severity != "wrong":
-        found.append(contrast(distilled, declared))
-        found.append(black_to_white(distilled, declared.fitted))
-    # What is asked of single images and classes is asked in the space that they live in.
-    lives_in = standings[0].candidate if fits.severity == "wrong" else declared
-    found.append(order(distilled, lives_in.fitted, dataset))
-    found.append(copies(distilled, lives_in.fitted, dataset))
+    values = examine_values(distilled, ready, dataset)
+    found = [*values.findings, *found]
+    fitted = values.lives_in.fitted
+    found.append(order(values.set, fitted, dataset))
+    found.append(copies(values.set, fitted, dataset))
     return found
+
+
+@dataclass(frozen=True, eq=False)
+class Values:
+    """What the values of a set say: findings, the set with its layout undone, and its space."""
+
+    findings: list[Finding]
+    set: DistilledSet
+    lives_in: Candidate
+
+
+def examine_values(
+    distilled: DistilledSet, choices: Sequence[Candidate], dataset: Dataset
+) -> Values:
+    """Space, layout and scale. All but the layout is asked with a wrong layout undone."""
+    right = upright(distilled, choices)
+    standings = rank(right.set, list(choices))
+    fits = space(right.set, standings)
+    wrong = fits.severity == "wrong"
+    # What is asked of values, images and classes is asked in the space that they live in.
+    declared = declared_standing(right.set, standings).candidate
+    lives_in = standings[0].candidate if wrong else declared
+    size = contrast(right.set, lives_in, dataset, declared=not wrong)
+    maybe = [
+        lying(right.seen),
+        done_twice(right.set, lives_in) if size.severity != "wrong" else None,
+        clipped(right.set, lives_in.fitted, dataset),
+    ]
+    found = [fits, *(each for each in maybe if each)]
+    found.append(size)
+    if not wrong:
+        found.append(black_to_white(right.set, declared.fitted))
+    return Values(found, right.set, lives_in)
+
+
+def lying(seen: layout.Layout) -> Finding | None:
+    """Values in the wrong place: reversed channels, turned or reshaped images."""
+    if not seen.wrong and not seen.doubted:
+        return None
+    evidence = {
+        "mistake": seen.mistake,
+        "cosine": round(seen.cosine, 4),
+        "given": round(seen.given, 4),
+        "ahead": round(seen.ahead, 4),
+        "error": round(seen.error, 4),
+        "space": seen.space,
+    }
+    text = (
+        f"{LAYOUTS[seen.mistake].what}: undone, the cosine of class means with real ones is "
+        f"{seen.cosine:.3f} instead of {seen.given:.3f}, {seen.ahead:.3f} +- {seen.error:.3f} more"
+    )
+    if seen.wrong:
+        return Finding(
+            "wrong",
+            "layout",
+            f"the images are {text}; the rest is said of them undone",
+            evidence,
+            f"--undo {seen.mistake}",
+        )
+    fix = f"look at --png, then perhaps --undo {seen.mistake}"
+    return Finding("note", "layout", f"perhaps the images are {text}", evidence, fix)
 
 
 def declared_standing(distilled: DistilledSet, standings: Sequence[Standing]) -> Standing:
@@ -140,7 +200,7 @@ def _space_evidence(distilled: DistilledSet, standings: Sequence[Standing]) -> d
     own = statistics(as_float(distilled.images))
     rows = []
     for each in standings:
-        real = statistics(each.candidate.real)
+        real = each.candidate.statistics
         rows.append(
             {
                 "space": each.candidate.name,
@@ -161,48 +221,6 @@ def _space_evidence(distilled: DistilledSet, standings: Sequence[Standing]) -> d
         "neighbours": round(own.neighbours, 4),
         "spaces": rows,
     }
-
-
-def labels(distilled: DistilledSet) -> Finding:
-    """Hard labels, logits, probabilities or regression targets, against what is declared."""
-    soft, kind = distilled.soft_labels, distilled.card.soft_label_kind
-    if soft is None:
-        return Finding("ok", "labels", f"hard, {distilled.num_classes} classes")
-    rows = soft.reshape(-1, soft.shape[-1]).astype(np.float64)
-    sums, low, high = rows.sum(1), float(rows.min()), float(rows.max())
-    mean = soft.mean(1) if soft.ndim == 3 else soft
-    agreeing = float((mean.argmax(1) == distilled.labels).mean())
-    evidence = {
-        "declared": kind,
-        "lowest": low,
-        "highest": high,
-        "row_sums": [float(sums.min()), float(sums.max())],
-        "agree_with_class": agreeing,
-    }
-    simplex = low >= -PROBABILITY_TOLERANCE and np.abs(sums - 1).max() <= PROBABILITY_TOLERANCE
-    if kind == "logits" and simplex:
-        text = "declared logits, but every row lies in [0, 1] and sums to one: probabilities"
-        return Finding("wrong", "labels", text, evidence, "--soft-label-kind probabilities")
-    if agreeing < 0.5:
-        text = f"the largest soft label is the class of only {100 * agreeing:.0f} % of the images"
-        return Finding("note", "labels", text, evidence, "pack again with the labels that belong")
-    if kind == "probabilities":
-        return Finding("ok", "labels", "soft labels are probabilities, as declared", evidence)
-    spread = float(np.abs(rows - rows.mean(1, keepdims=True)).max())
-    centred = bool(np.abs(sums).max() <= PROBABILITY_TOLERANCE * max(1.0, spread))
-    top = float(np.exp(rows.max(1) - logsumexp(rows, axis=1)).mean())
-    evidence |= {"top_probability": top}
-    if centred and high <= 1:
-        text = "rows sum to zero and stay below one: regression targets (one-hot minus 1/K)"
-        return Finding("note", "labels", text, evidence, "--drop-soft-labels keeps their classes")
-    if top > 1 - 1 / rows.shape[1] / 10:
-        text = (
-            f"as logits these labels ({low:.3g} to {high:.3g}) are hard: mean largest probability "
-            f"{top:.4f}; perhaps regression targets of a kernel method"
-        )
-        return Finding("note", "labels", text, evidence, "--drop-soft-labels keeps their classes")
-    text = f"soft labels are logits, as declared ({low:.3g} to {high:.3g})"
-    return Finding("ok", "labels", text, evidence)
 
 
 def balance(distilled: DistilledSet) -> Finding:
@@ -240,37 +258,6 @@ def repeats(distilled: DistilledSet) -> list[Finding]:
         text = f"{again} of {len(distilled)} images repeat an earlier one exactly"
         found.append(Finding(severity, "repeated images", text, {"repeats": again}, remake))
     return found
-
-
-def contrast(distilled: DistilledSet, declared: Candidate) -> Finding:
-    """The scale of the values: optimisation raises contrast, and even averaging keeps some.
-
-    The average of all real images of a class has the least contrast that a sensible set can have.
-    """
-    own = float(np.mean(statistics(as_float(distilled.images)).std))
-    shape = (len(declared.means), *distilled.images.shape[1:])
-    least = float(np.mean(statistics(declared.means.reshape(shape)).std))
-    real = float(np.mean(statistics(declared.real).std))
-    evidence = {"std": own, "real_std": real, "class_mean_std": least}
-    text = f"standard deviation {own:.3g}; real images {real:.3g}, their class means {least:.3g}"
-    if own >= least:
-        return Finding("ok", "contrast", text, evidence)
-    if own >= LOST_CONTRAST * least:
-        return Finding("note", "contrast", f"low: {text}", evidence, "is --space right?")
-    fix = "pack values of the declared scale: were they divided by 255 twice?"
-    return Finding("wrong", "contrast", f"lost: {text}", evidence, fix)
-
-
-def black_to_white(distilled: DistilledSet, fitted: FittedSpace) -> Finding:
-    """How many values leave [0, 1] when they are taken back to pixels."""
-    pixels = fitted.invert_to_pixels(as_float(distilled.images))
-    half = 0.5 / 255
-    outside = float(((pixels < -half) | (pixels > 1 + half)).mean())
-    evidence = {"outside": outside, "lowest": float(pixels.min()), "highest": float(pixels.max())}
-    text = f"{100 * outside:.1f} % of the values lie beyond black and white"
-    if outside <= 0.5:
-        return Finding("ok", "range", text, evidence)
-    return Finding("note", "range", f"{text}: do not clip them", evidence, "nothing, if intended")
 
 
 def order(distilled: DistilledSet, fitted: FittedSpace, dataset: Dataset) -> Finding:

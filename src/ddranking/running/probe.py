@@ -22,7 +22,8 @@ from ddranking.distilled.artifact import DistilledSet, as_float
 from ddranking.distilled.doctor import Finding
 from ddranking.models import table
 from ddranking.scoring.statistics import Estimate, estimate
-from ddranking.training.fit import accuracy, exact_float32
+from ddranking.training.arithmetic import arithmetic
+from ddranking.training.fit import accuracy
 from ddranking.training.targets import LabelledImages
 
 STUDENT = "convnet{depth}-w32-none"
@@ -72,7 +73,7 @@ def probe(
     }
     found: dict[str, list[float]] = {name: [] for name in spaces}
     for seed in range(repeats):
-        network = _trained(distilled, seed)
+        network = trained(distilled, seed)
         for name, images in shown.items():
             found[name].append(accuracy(network, images, torch.device("cpu")))
         spent = time.monotonic() - start
@@ -93,7 +94,7 @@ def _share(side: int) -> float:
     return min(1.0, (32 / side) ** 2)
 
 
-def _trained(distilled: DistilledSet, seed: int) -> torch.nn.Module:
+def trained(distilled: DistilledSet, seed: int) -> torch.nn.Module:
     """A small plain network after ``STEPS`` steps of Adam on the set's images and classes.
 
     Inputs are divided by one number, the set's standard deviation, so that sets of every scale
@@ -110,7 +111,7 @@ def _trained(distilled: DistilledSet, seed: int) -> torch.nn.Module:
     optim = torch.optim.Adam(scaled.parameters(), lr=RATE)
     chance = torch.Generator().manual_seed(seeds.derive(seed, "probe"))
     scaled.train()
-    with exact_float32():
+    with arithmetic("fp32", torch.device("cpu")):
         for _ in range(STEPS):
             chosen = torch.randperm(len(images), generator=chance)[:batch]
             optim.zero_grad(set_to_none=True)
