@@ -311,3 +311,12 @@ def test_odd_trees(tmp_path, trees, tree):
         with pytest.raises(BadInput) as caught:
             pack(as_files(tmp_path, trees), options=PackOptions(space=space))
         assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("low", "kind"), [(-1.2e-7, "pixel"), (-0.2, "standardized")])
+def test_rounding_is_no_pixel_without_bounds(tmp_path, low, kind):
+    images = np.random.default_rng(0).random((10, 3, 32, 32), np.float32)
+    images[0, 0, 0, 0] = low
+    np.savez(tmp_path / "mine_cifar10_1ipc.npz", images=images, labels=np.arange(10))
+    made = pack([tmp_path / "mine_cifar10_1ipc.npz"], options=PackOptions("me", space="pixel"))
+    assert made.set.card.space.kind == kind

@@ -17,7 +17,7 @@ from ddranking.data import fetching
 from ddranking.data.catalog import DatasetFacts, facts
 from ddranking.data.space import Pixel, Space, Standardized, parse_space, standardize
 from ddranking.distilled.artifact import DistilledSet
-from ddranking.distilled.faults import require_finite
+from ddranking.distilled.faults import PIXEL_TOLERANCE, require_finite
 from ddranking.distilled.guarded import Limits
 from ddranking.distilled.inference import (
     LINEAGES,
@@ -325,7 +325,8 @@ def _room_for_pixels(
         return space, []
     low, high = float(images.min()), float(images.max())
     inside = float(((images >= 0) & (images <= 1)).mean())
-    if (low >= 0 and high <= 1) or low < SPILL[0] or high > SPILL[1] or inside < INSIDE:
+    rounding = low >= -PIXEL_TOLERANCE and high <= 1 + PIXEL_TOLERANCE
+    if rounding or low < SPILL[0] or high > SPILL[1] or inside < INSIDE:
         return space, []
     channels = images.shape[1]
     words = f"pixels from {low:.4g} to {high:.4g}, {inside:.0%} of them in [0, 1]"
