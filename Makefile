@@ -1,7 +1,7 @@
 # One word for each common job. Needs uv (pip install uv); ARGS adds arguments, as in
 # make test ARGS="tests/scoring -k holm".
 
-.PHONY: check test demo docs
+.PHONY: check test demo docs board bench
 
 check:
 	uv run ruff check .
@@ -16,3 +16,10 @@ demo:
 
 docs:
 	uv run pytest tests/docs $(ARGS)
+
+board:
+	uv run ddranking board check records
+	uv run ddranking board build records --out site
+
+bench:
+	uv run python -m benchmarks $(or $(ARGS),start page)

@@ -10,7 +10,7 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # What this machine's user has prepared or measured must not decide a test.
 _OWN = tempfile.TemporaryDirectory(prefix="ddranking-tests-")
-for _name in ("CACHE", "STORE"):
+for _name in ("CACHE", "STORE", "NATIVE"):
     os.environ[f"DDRANKING_{_name}"] = str(Path(_OWN.name, _name.lower()))
 
 from collections.abc import Callable, Sequence
@@ -81,22 +81,23 @@ def fabricate(
     environment = Environment(
         ddranking="test", torch="none", python="3", device="none", threads=1, platform="invented"
     )
-    observations = []
+    observations: dict[str, Observation] = {}  # arms under equal rules share their trainings
     for arm in plan.arms:
         best = arm.rates[len(arm.rates) // 2]
         for trial in arm.search:
             accuracy = given[arm.arm][trial.seed] * (1.0 if trial.rate == best else 0.9)
             outcome = Outcome(validation_accuracy=accuracy, train_loss=0.1, steps=1)
-            observations.append(
-                Observation(trial=trial, outcome=outcome, environment=environment, seconds=1.0)
+            observations[trial.key] = Observation(
+                trial=trial, outcome=outcome, environment=environment, seconds=1.0
             )
         for trial in arm.finals(best):
             outcome = Outcome(test_accuracy=given[arm.arm][trial.seed], train_loss=0.1, steps=1)
-            observations.append(
-                Observation(trial=trial, outcome=outcome, environment=environment, seconds=1.0)
+            observations[trial.key] = Observation(
+                trial=trial, outcome=outcome, environment=environment, seconds=1.0
             )
     real = RealHard(kind="reported", accuracies=(real_hard,), source="invented for a test")
-    selection, scores = derive(plan, observations, real)
+    used = tuple(observations.values())
+    selection, scores = derive(plan, used, real)
     return Record(
         entry=entry,
         track=rules,
@@ -104,7 +105,7 @@ def fabricate(
         unified=same,
         dataset=copy,
         real_hard=real,
-        observations=tuple(observations),
+        observations=used,
         selection=selection,
         scores=scores,
         created="2026-01-01T00:00:00Z",

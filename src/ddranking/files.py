@@ -43,18 +43,19 @@ def digest_of_file(path: str | os.PathLike[str]) -> str:
         return "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def write_whole(path: Path, content: bytes) -> None:
+def write_whole(path: Path, content: bytes, *, flush: bool = True) -> None:
     """Writes ``content`` under a temporary name in the same folder, flushes it, and renames it.
 
     An interrupted process or a full disk leaves the old file or none, never half a file. Folders
     are made as needed; a link is followed. Safe for many writers, also from several machines on a
-    shared file system.
+    shared file system. What can be made anew in seconds need not wait for the disk (``flush``):
+    then the same holds but for a machine that loses its power.
 
     Raises:
         OSError: the place cannot be written, or is a device, a pipe or a folder.
     """
     target = path.resolve()
-    with _partial(target, content) as partial:
+    with _partial(target, content, flush) as partial:
         partial.replace(target)
 
 
@@ -87,7 +88,7 @@ _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EX
 
 
 @contextmanager
-def _partial(target: Path, content: bytes) -> Iterator[Path]:
+def _partial(target: Path, content: bytes, flush: bool = True) -> Iterator[Path]:
     """``content`` on the disk under a temporary name beside ``target``, removed in the end."""
     if target.exists() and not target.is_file():
         raise OSError(errno.EINVAL, "not a regular file", str(target))
@@ -97,8 +98,9 @@ def _partial(target: Path, content: bytes) -> Iterator[Path]:
         target.parent.mkdir(parents=True, exist_ok=True)
         with partial.open("wb") as file:
             file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+            if flush:
+                file.flush()
+                os.fsync(file.fileno())
         yield partial
     finally:
         with suppress(OSError):

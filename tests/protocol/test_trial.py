@@ -85,6 +85,14 @@ def test_a_trial_survives_json() -> None:
     assert Trial.model_validate_json(trial.model_dump_json()).key == trial.key
 
 
+def test_a_copy_has_a_key_of_its_own() -> None:
+    trial = Trial.model_validate(VALUES)
+    first = trial.key
+    copy = trial.model_copy(update={"seed": trial.seed + 1})
+    assert copy.key != first == trial.key
+    assert copy.key == Trial.model_validate(copy.model_dump()).key
+
+
 def test_the_search_of_a_final_differs_in_what_it_reads_alone() -> None:
     trial = Trial.model_validate(VALUES)
     searched = trial.searched_as()

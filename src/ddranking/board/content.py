@@ -8,6 +8,7 @@ records are cut to a length and freed of control characters; the page inserts th
 from __future__ import annotations
 
 import json
+import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -15,7 +16,9 @@ from typing import Any
 from ddranking.board.ranking import LEVEL, Board, Row, entry_id
 from ddranking.board.reading import Skipped
 from ddranking.board.reported import reported_tables
+from ddranking.board.unified import unified_recipe
 from ddranking.protocol.recipe import Recipe
+from ddranking.protocol.track import Track
 from ddranking.scoring.marks import Verification
 from ddranking.scoring.observation import Environment
 from ddranking.scoring.record import RealHard, Record
@@ -45,7 +48,7 @@ def content(
         "level": LEVEL,
         "boards": shown,
         "recipes": shared.recipes,
-        "shared": list(shared.values),
+        "shared": shared.values,
         "reported": [table.model_dump(mode="json") for table in reported_tables()],
         "skipped": [{"file": tidy(s.file), "reason": tidy(s.reason)} for s in skipped],
     }
@@ -55,9 +58,18 @@ class Shared:
     """Values that several entries hold, each written once and named by its index."""
 
     def __init__(self) -> None:
-        self.recipes: dict[str, dict[str, Any]] = {}
+        self.recipes: list[dict[str, Any]] = []
         self.values: list[Any] = []
+        self._recipes: dict[str, int] = {}
         self._known: dict[str, int] = {}
+
+    def recipe(self, recipe: Recipe) -> int:
+        """The index of a recipe, by its name and content, among :attr:`recipes`."""
+        key = f"{recipe.id} {recipe.hash}"
+        if key not in self._recipes:
+            self._recipes[key] = len(self.recipes)
+            self.recipes.append(_recipe(recipe))
+        return self._recipes[key]
 
     def index(self, value: Any) -> int:
         """The index of ``value``, which is appended where it is new."""
@@ -83,12 +95,12 @@ def tidy(text: Any, limit: int = LONG) -> str:
 def _board(
     board: Board, shared: Shared, pictures: Mapping[str, str], files: Mapping[str, str]
 ) -> dict[str, Any]:
-    track = board.track
+    track, unified = board.track, unified_recipe(board)
     return {
         "id": board.id,
         "track": {
             "id": track.id,
-            "title": tidy(track.title or track.id, SHORT),
+            "title": tidy(track_title(track), SHORT),
             "dataset": tidy(track.dataset, SHORT),
             "ipc": track.ipc,
             "student": tidy(track.student, SHORT),
@@ -101,14 +113,18 @@ def _board(
         },
         "dataset": {"title": tidy(board.dataset.title, SHORT), "digest": board.dataset.digest},
         "reference": None if board.reference is None else _real(board.reference),
+        "unified": None if unified is None else shared.recipe(unified),
+        "judged": {"w": board.w, "apart": sum(row.lowest - 1 for row in board.rows)},
         "entries": [
-            {
-                **_entry(row.record, shared),
-                **_standing(row),
-                "id": row.id,
-                "file": files.get(row.id),
-                "picture": pictures.get(row.id),
-            }
+            _told(
+                {
+                    **_entry(row.record, shared),
+                    **_standing(row),
+                    "id": row.id,
+                    "file": files.get(row.id),
+                    "picture": pictures.get(row.id),
+                }
+            )
             for row in board.rows
         ],
         "invalidated": [
@@ -116,6 +132,20 @@ def _board(
             for number, record in enumerate(board.invalidated)
         ],
     }
+
+
+def _told(entry: dict[str, Any]) -> dict[str, Any]:
+    """Without the fields that say nothing: the page holds a thousand entries."""
+    return {
+        name: value
+        for name, value in entry.items()
+        if value is not None and value is not False and value not in ("", [])
+    }
+
+
+def track_title(track: Track) -> str:
+    """The title of a track, or its id; older records say "1 images per class"."""
+    return re.sub(r"\b1 images\b", "1 image", track.title or track.id)
 
 
 def _standing(row: Row) -> dict[str, Any]:
@@ -131,8 +161,6 @@ def _standing(row: Row) -> dict[str, Any]:
 def _entry(record: Record, shared: Shared) -> dict[str, Any]:
     """The card, accuracies and provenance of one record; HLR and IOR follow from accuracies."""
     card = record.entry
-    key = f"{record.recipe.id} {record.recipe.hash}"
-    shared.recipes.setdefault(key, _recipe(record.recipe))
     return {
         "method": tidy(card.method, SHORT),
         "authors": card.authors and tidy(card.authors),
@@ -142,7 +170,8 @@ def _entry(record: Record, shared: Shared) -> dict[str, Any]:
         "digest": card.digest,
         "space": shared.index(tidy(phrase(card.space), SHORT)),
         "softLabels": card.soft_label_kind,
-        "recipe": key,
+        "recipe": shared.recipe(record.recipe),
+        "unified": None if record.unified is None else shared.recipe(record.unified),
         "real": shared.index(_real(record.real_hard)),
         "accuracy": {arm: seen.values for arm, seen in record.accuracy.items()},
         "selection": {

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ddranking.errors import BadFile, BadInput
+from ddranking.files import read_bounded
 from ddranking.scoring.record import MAX_RECORD_BYTES, Record, load_record
 
 MARK = b'"ddranking.record/'
@@ -76,7 +77,7 @@ def says_record(file: Path) -> bool:
     try:
         if file.stat().st_size > MAX_RECORD_BYTES:
             return True  # load_record says what is wrong with it
-        content = file.read_bytes()
+        content = read_bounded(file, MAX_RECORD_BYTES)
         if MARK in content:
             return True
         json.loads(content)

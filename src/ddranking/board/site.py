@@ -16,7 +16,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from ddranking.board.content import content, invalidated_id
+from ddranking.board.content import content, invalidated_id, track_title
 from ddranking.board.ranking import Board, rank
 from ddranking.board.reading import Skipped
 from ddranking.errors import BadInput
@@ -113,7 +113,7 @@ def text_table(board: Board) -> Table:
     """A board as a table for the terminal: ranks, scores and percentages with their intervals."""
     track = board.track
     table = Table(
-        title=Text(f"{track.title or track.id}   w = {board.w:g}, {track.seeds} seeds"),
+        title=Text(f"{track_title(track)}   w = {board.w:g}, {track.seeds} seeds"),
         caption=Text(
             "Ranks: those that the seeds allow (paired, Holm-adjusted, 5 %). HLR: lower is better; "
             "IOR: higher. Brackets and ±: 95 % intervals over seeds."
@@ -172,8 +172,11 @@ def _source(text: str) -> str:
 
 
 def _write(file: Path, data: bytes) -> None:
+    """A file that has this content already stays: most records of a board built anew do."""
     try:
-        write_whole(file, data)
+        if file.is_file() and file.stat().st_size == len(data) and file.read_bytes() == data:
+            return
+        write_whole(file, data, flush=False)
     except OSError as error:
         raise BadInput(
             f"page {file}",

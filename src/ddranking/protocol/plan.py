@@ -218,7 +218,8 @@ def make_plan(
         space = real.space if source == "real" else entry.space
         if training.labels.kind == "stored" and source != "syn":
             # Real images carry no soft labels: the track's network makes them, one for each image.
-            training = training.model_copy(update={"labels": Teacher(networks=(Network(),), sees="images")})
+            once = Teacher(networks=(Network(),), sees="images")
+            training = training.model_copy(update={"labels": once})
         lesson: Taught = taught(training, track, real.digest, (real.space, space), implementation)
         made.append(
             ArmPlan(
@@ -290,5 +291,7 @@ def _check_precision(training: Training, rules: str, track: Track) -> None:
             f"recipe {rules}",
             expected=f"precision {wanted}, which is track {track.id}'s",
             got=training.precision,
-            hint=f"Score with --set precision={wanted}.",
+            hint=f"Score with --set precision={wanted}, or on a track of your own: --set "
+            f"track.hard.precision={training.precision} --set "
+            f"track.whole.precision={training.precision}.",
         )

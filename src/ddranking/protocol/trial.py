@@ -80,7 +80,7 @@ class Trial(Frozen):
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """A copy, with a key of its own."""
         copy = super().model_copy(update=update, deep=deep)
-        copy.__dict__.pop("key", None)
+        vars(copy).pop("key", None)
         return copy
 
     @property

@@ -191,6 +191,37 @@ function armBars(arms, width) {
     }));
 }
 
+/** Bars that start where the one before ends: a start, steps {name, from, to, effect}, the end. */
+function waterfall(start, steps, width) {
+  const rows = [{ name: "random, hard rules", from: 0, to: start }, ...steps,
+    { name: "distilled, own recipe", from: 0, to: steps.at(-1).to }];
+  const left = 150, right = width - 60, row = 30, height = rows.length * row + 34;
+  const ends = rows.flatMap(({ from, to, effect }) => [from, to, effect ? from + effect.low : to,
+    effect ? from + effect.high : to]);
+  const x = scale(Math.min(0, ...ends), Math.min(1, Math.max(...ends) * 1.08), left, right,
+    width < 420 ? 3 : 6);
+  return svg("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img",
+    "aria-label": `Accuracy step by step: ${rows.map(({ name, to }) =>
+      `${name} ${percent(to)} percent`).join(", ")}` },
+    svg("g", { class: "axes" }, x.ticks.map((tick) => [
+      svg("line", { x1: x(tick), x2: x(tick), y1: 4, y2: height - 30, class: "grid" }),
+      svg("text", { x: x(tick), y: height - 12, "text-anchor": "middle" }, `${x.words(tick)} %`),
+    ]).flat()),
+    rows.map(({ name, from, to, effect }, k) => {
+      const middle = k * row + row / 2 + 4, low = Math.min(x(from), x(to));
+      const words = effect ? `${effect.mean > 0 ? "+" : ""}${percent(effect.mean)}`
+        : `${percent(to)} %`;
+      return svg("g", {},
+        svg("text", { x: left - 8, y: middle + 4, "text-anchor": "end", class: "label" }, name),
+        svg("rect", { x: low, y: middle - 9, width: Math.max(1, Math.abs(x(to) - x(from))),
+          height: 18, class: `bar ${!effect ? "" : effect.mean < 0 ? "loss" : "gain"}` }),
+        effect ? svg("path", { class: "whisker", d: `M${x(from + effect.low)} ${middle}H${
+          x(from + effect.high)}` }) : null,
+        svg("text", { x: Math.max(x(from), x(to), effect ? x(from + effect.high) : 0) + 6,
+          y: middle + 4 }, words));
+    }));
+}
+
 /** Mean validation accuracy of each learning rate of an arm's search. */
 function sweep(selection, width, height = 130) {
   const values = selection.validation, frame = { left: 40, right: width - 12, top: 10, bottom: 96 };

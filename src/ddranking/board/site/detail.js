@@ -20,13 +20,63 @@ function tiles(row) {
       `${percentSpan(entry.hlrEstimate)}, lower is better`),
     tile("ior", "IOR", `${percent(entry.iorEstimate.mean)} %`,
       `${percentSpan(entry.iorEstimate)}, higher is better`),
-    tile("range", "Any w", span(entry.best, entry.worst), "best and worst rank"));
+    tile("range", "Any w", span(entry.best, entry.worst), "best and worst rank"),
+    entry.ars ? tile("ars", "ARS", score(entry.ars.mean),
+      `${score(entry.ars.low)} to ${score(entry.ars.high)}`) : null,
+    row.unified ? tile("unified", "Unified rank", `${row.unified.place}`,
+      `of ${row.unified.of}; own recipe: ${row.unified.own}`) : null);
 }
 
 function armsOf(entry) {
   return ARMS.filter(([arm]) => accuracyOf(entry, arm)).map(([arm, name]) => ({
     name, values: accuracyOf(entry, arm), reported: arm === "real_hard" && !entry.accuracy[arm],
   }));
+}
+
+/**
+ * Where the accuracy comes from: from random images under the common hard recipe to distilled ones
+ * under the method's own, changing one thing a step; scoring/decomposition.py tells the same.
+ */
+function stepsOf({ accuracy }) {
+  const apart = accuracy.syn_noaug && accuracy.rdm_noaug;
+  const rules = (images) => (apart
+    ? [["labels, loss, schedule", `${images}_hard`, `${images}_noaug`],
+      ["augmentation", `${images}_noaug`, `${images}_any`]]
+    : [["labels and augmentation", `${images}_hard`, `${images}_any`]]);
+  const steps = (list) => list.map(([name, before, after]) => ({ name, before, after,
+    from: mean(accuracy[before]), to: mean(accuracy[after]),
+    effect: estimate(differences(accuracy[after], accuracy[before])) }));
+  return { distilled: steps([["images", "rdm_hard", "syn_hard"], ...rules("syn")]),
+    random: steps(rules("rdm")) };
+}
+
+function decomposition(entry, width) {
+  if (!entry.accuracy.rdm_hard) return null;
+  const { distilled, random } = stepsOf(entry);
+  const points = ({ effect }) => `${effect.mean > 0 ? "+" : ""}${percent(effect.mean)} (${
+    percentSpan(effect)})`;
+  return section("Where the accuracy comes from", "decomposition",
+    html("p", {}, "From random images under the track's hard rules to the distilled ones under the "
+      + "method's own recipe, one change a step, in points of accuracy with 95 % intervals."),
+    waterfall(mean(entry.accuracy.rdm_hard), distilled, width),
+    html("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Steps" },
+      html("table", {}, html("thead", {}, html("tr", {}, html("th", { scope: "col" }, "Change of"),
+        html("th", { scope: "col" }, "Distilled"), html("th", { scope: "col" }, "Random"))),
+      html("tbody", {}, distilled.map((step) => html("tr", {}, html("th", { scope: "row" }, step.name),
+        html("td", {}, points(step)), html("td", {}, random.filter((other) =>
+          other.name === step.name).map(points).join("") || "–")))))));
+}
+
+/** The entry under the recipe that is the same for everyone. */
+function underUnified(row, board, data, w) {
+  if (!row.unified) return null;
+  const { own, place, of, ranks } = row.unified, recipe = data.recipes[board.unified];
+  const ior = estimate(row.entry.iorUnified);
+  return section("Under one recipe for everyone", "unified", facts([
+    ["Recipe", recipe.id],
+    ["IOR under it", `${percent(ior.mean)} %, ${percentSpan(ior)}`],
+    [`Rank under it at w = ${w}`, `${place} of ${of}, may be ${span(ranks.lowest, ranks.highest)}`],
+    ["Under their own recipes", `${own} of the same ${of}`]]));
 }
 
 /** Accuracies as a table for those who do not see the chart. */
@@ -107,6 +157,8 @@ function entryDetail(row, board, data, { w, pinned, width }) {
     section("Accuracy of each arm", "arm", armBars(armsOf(entry), chart), armTable(entry),
       entry.real.kind === "reported" ? html("p", { class: "note" },
         "real-hard is reported, not measured: ", entry.real.source) : null),
+    decomposition(entry, chart),
+    underUnified(row, board, data, w),
     entry.picture ? section("Images", "images", html("img", { class: "picture",
       src: entry.picture, alt: `Images of the distilled set ${entry.method}` })) : null,
     section("Recipe", "recipe", html("p", {}, html("b", {}, rules.id), rules.title
@@ -133,7 +185,7 @@ function entryDetail(row, board, data, { w, pinned, width }) {
       ["Measured", entry.created],
       ["Implementation", `${entry.implementation}`],
     ]),
-    entry.notes.map((note) => html("p", { class: "note" }, note))),
+    (entry.notes ?? []).map((note) => html("p", { class: "note" }, note))),
     entry.verified ? verifiedFacts(entry.verified, data) : null,
     section("Environment", null, entry.environments.map((index) =>
       environmentFacts(data.shared[index]))),
@@ -166,6 +218,11 @@ function comparison(rows, board, judged, w) {
           line("hlr", "HLR %", ({ entry }) => interval(entry.hlrEstimate)),
           line("ior", "IOR %", ({ entry }) => interval(entry.iorEstimate)),
           line("range", "Any w", ({ entry }) => span(entry.best, entry.worst)),
+          rows.some((row) => row.entry.ars) ? line("ars", "ARS", ({ entry: { ars } }) => (ars
+            ? [html("b", {}, score(ars.mean)), html("small", {}, ` ${score(ars.low)} to ${
+              score(ars.high)}`)] : "–")) : null,
+          rows.some((row) => row.unified) ? line("unified", "Unified rank", ({ unified }) => (unified
+            ? `${unified.place} of ${unified.of}, ${movedWords(unified)}` : "–")) : null,
           arms.map(([arm, name]) => line(arm, `${name} %`, ({ entry }) => {
             const values = accuracyOf(entry, arm);
             return !values ? "–" : values.length > 1 ? interval(estimate(values))

@@ -3,6 +3,7 @@
 
 const data = JSON.parse(byId("data").textContent);
 const MOST_PINS = 4;
+const MANY = 300; // entries of which all pairs cannot be compared in every frame
 const HUES = 8; // the first entries at w = 0.5 have a colour of their own in both charts
 const START = { dataset: "", ipc: "", board: "", w: 0.5, labels: "", q: "", sort: "place", down: "",
   cols: "", page: 1, pin: "", entry: "", compare: "" };
@@ -14,29 +15,42 @@ for (const board of data.boards) {
     entry.space = data.shared[entry.space];
   }
   const kinds = new Set(board.entries.map((entry) => entry.real.kind));
+  const n = board.entries.length; // Python has told the pairs apart at one weight already
+  limits.set(board.entries, new Map([[board.judged.w, limitAfter(board.judged.apart,
+    (n * (n - 1)) / 2, data.level, board.track.seeds)]]));
   board.label = `${board.track.title} · ${board.track.student}${board.track.custom ? " · custom" : ""}`;
   board.entries.forEach((entry, k) => {
     entry.hue = k < HUES ? `hue-${k}` : "";
     entry.rules = data.recipes[entry.recipe];
-    const { syn_hard: synHard, syn_any: synAny, rdm_any: rdmAny } = entry.accuracy;
-    const lost = (real) => synHard.map((value, seed) => (real[seed] ?? real[0]) - value);
+    const arms = entry.accuracy, plain = differences(arms.syn_noaug, arms.rdm_noaug);
+    const lost = (real) => arms.syn_hard.map((value, seed) => (real[seed] ?? real[0]) - value);
     const common = board.reference?.accuracies, own = entry.real.accuracies;
     entry.hlr = lost(common ?? own);
-    entry.ior = synAny.map((value, seed) => value - rdmAny[seed]);
+    entry.ior = differences(arms.syn_any, arms.rdm_any);
+    entry.ars = plain && arsOf(entry.ior, plain);
     entry.markReal = kinds.size > 1; // where all are alike, one note under the table says so
     entry.hlrEstimate = estimate(entry.hlr);
     entry.iorEstimate = estimate(entry.ior);
+    entry.label = `${entry.method} (${entry.rules.name})`;
+    entry.iorUnified = entry.recipe === board.unified ? entry.ior
+      : entry.unified === board.unified ? differences(arms.syn_unified, arms.rdm_unified) : null;
     if (common && `${common}` !== `${own}`) entry.hlrOwn = estimate(lost(own));
   });
+  board.both = board.entries.filter((entry) => entry.iorUnified);
+  board.both.forEach((entry, k) => { entry.among = k; });
+  board.pairs = { own: board.both,
+    unified: board.both.map(({ hlr, iorUnified }) => ({ hlr, ior: iorUnified })) };
 }
 
 let state = { ...START };
 let board = null, judged = null, rows = [], wanted = false;
-let moving = false; // w has moved and has not come to rest: rows out of sight may lag behind
+let resized = 0; // how often; asking for a width would lay the page out
+let moving = 0; // changes of w since it last rested: meanwhile rows out of sight may lag behind
 const table = new RankingTable(byId("head"), byId("body"));
 const pins = () => state.pin.split(",").filter(Boolean);
-const labelOf = (entry) => `${entry.method} (${entry.rules.name})`;
-const columns = () => COLUMNS.filter((column) => column.always
+/** Columns that the board has something for: ARS, say, is measured in some records only. */
+const offered = () => COLUMNS.filter((column) => !column.has || board?.entries.some(column.has));
+const columns = () => offered().filter((column) => column.always
   || (state.cols ? state.cols.split(",").includes(column.key) : column.shown));
 
 // Address
@@ -63,11 +77,15 @@ function writeAddress() {
 
 function rest() {
   writeAddress();
-  if (moving) { moving = false; show(); }
+  if (!moving) return;
+  moving = 0;
+  document.body.classList.remove("moving");
+  show();
 }
 
 function change(values) {
-  moving = (moving || !wanted) && Object.keys(values).join() === "w";
+  moving = (moving || !wanted) && Object.keys(values).join() === "w" ? moving + 1 : 0;
+  document.body.classList.toggle("moving", moving > 0);
   Object.assign(state, values);
   clearTimeout(addressTimer);
   addressTimer = setTimeout(rest, 200); // browsers limit how often an address may change
@@ -116,6 +134,7 @@ function chooseBoard() {
 // Showing
 
 function show() {
+  const sight = moving ? table.inSight() : null;
   chooseBoard();
   for (const id of ["w", "w-number"]) {
     if (Number.parseFloat(byId(id).value) !== state.w) byId(id).value = state.w;
@@ -126,7 +145,7 @@ function show() {
   byId("charts").hidden = !board?.entries.length;
   byId("overall").hidden = !together;
   byId("empty").hidden = data.boards.length > 0;
-  if (board) showBoard();
+  if (board) showBoard(sight);
   else showPlain();
   if (together) showOverall();
   showReported();
@@ -140,21 +159,27 @@ function showPlain() {
   for (const id of ["tray", "invalidated"]) byId(id).hidden = true;
 }
 
-function showBoard() {
-  judged = judge(board.entries, state.w, data.level);
+function showBoard(sight) {
+  const hasty = moving > 1 && board.entries.length > MANY;
+  judged = judge(board.entries, state.w, data.level, hasty);
+  const unified = board.both.length ? unifiedRanks(board.pairs, state.w, data.level) : [];
   rows = judged.order.map((index) => ({ index, entry: board.entries[index],
-    result: judged.results[index], label: labelOf(board.entries[index]) }));
+    label: board.entries[index].label, result: judged.result(index),
+    unified: unified[board.entries[index].among] }));
   showSummary();
   const shown = filtered();
   const pages = Math.max(1, Math.ceil(shown.length / PAGE));
   state.page = Math.min(state.page, pages);
   const first = (state.page - 1) * PAGE, cut = shown.slice(first, first + PAGE);
-  const range = { low: Math.min(...rows.map((row) => row.result.ddrs.low)),
-    high: Math.max(...rows.map((row) => row.result.ddrs.high)) };
-  table.show(cut, columns(), { board: board.id, pins: pins(), range, moving,
+  const range = scoreOf({ mean: 0, low: Math.min(...rows.map((row) => row.result.alpha.low)),
+    high: Math.max(...rows.map((row) => row.result.alpha.high)) });
+  table.show(cut, columns(), { board: board.id, pins: pins(), range, sight,
     sort: { key: state.sort, down: state.down !== "" } });
+  showColumns();
   byId("count").textContent = `${shown.length === rows.length ? ""
     : `${shown.length} of `}${counted(rows.length, "entry", "entries")}`;
+  byId("no-match").hidden = shown.length > 0 || !rows.length;
+  byId("head").closest("table").classList.toggle("chosen", state.cols !== "");
   byId("pages").hidden = pages < 2;
   byId("page-words").textContent = `Rows ${first + 1}–${first + cut.length} of ${shown.length}`;
   byId("previous").disabled = state.page <= 1;
@@ -162,6 +187,18 @@ function showBoard() {
   showRules();
   showCharts(shown);
   showPins();
+}
+
+/** The menu of columns, where the board or the address has changed it. */
+function showColumns() {
+  const menu = byId("columns"), shown = columns(), signature = `${board.id} ${state.cols}`;
+  if (menu.dataset.signature === signature) return;
+  menu.dataset.signature = signature;
+  const focused = document.activeElement?.dataset?.column;
+  menu.replaceChildren(...offered().filter((column) => !column.always).map((column) =>
+    html("label", {}, html("input", { type: "checkbox", "data-column": column.key,
+      checked: shown.includes(column) }), column.words)));
+  menu.querySelector(`[data-column="${focused}"]`)?.focus();
 }
 
 function filtered() {
@@ -198,7 +235,7 @@ function showSummary() {
   if (strip.dataset.board !== board.id) {
     strip.dataset.board = board.id;
     strip.replaceChildren(...board.leaders.map((stretch) => {
-      const part = html("span", {}, html("bdi", {}, labelOf(board.entries[stretch.entry])));
+      const part = html("span", {}, html("bdi", {}, board.entries[stretch.entry].label));
       part.style.flexGrow = `${stretch.to - stretch.from}`;
       return part;
     }));
@@ -241,12 +278,12 @@ function referenceWords() {
 
 let chartsTimer = 0, chartsDrawn = "";
 
-/** Moves what marks w at once; draws the rest anew only where the entries shown have changed. */
+/** Moves what marks w at once; draws the rest anew where the entries shown differ, at rest. */
 function showCharts(shown) {
   if (!rows.length) return;
-  const drawn = `${board.id} ${window.innerWidth} ${state.pin} ${rows.slice(0, 5).map((row) =>
+  const drawn = `${board.id} ${resized} ${state.pin} ${rows.slice(0, 5).map((row) =>
     row.index)} ${state.q} ${state.labels} ${state.sort}`;
-  if (drawn === chartsDrawn) {
+  if (drawn === chartsDrawn || (moving && chartsDrawn.startsWith(board.id))) {
     moveScatter(byId("scatter"), rows[0].result.alpha.mean, state.w);
     moveLines(byId("lines"), state.w);
     return;
@@ -339,7 +376,7 @@ function showDialogs() {
   const chosen = board ? pins().map((id) => rows.find((one) => one.entry.id === id)).filter(Boolean)
     : [];
   if (row) {
-    const signature = `${state.entry} ${state.w} ${state.pin} ${window.innerWidth}`;
+    const signature = `${state.entry} ${state.w} ${state.pin} ${resized}`;
     if (!open.open) open.showModal();
     if (open.dataset.signature !== signature) {
       const focused = document.activeElement?.dataset?.pin;
@@ -392,6 +429,7 @@ const ACTIONS = { // by data attribute of what was clicked
   close: (id) => byId(id).close(),
   go: (step) => change({ page: state.page + Number(step) }),
   compare: () => change({ compare: "1" }),
+  clear: () => { byId("q").value = ""; change({ q: "", labels: "", page: 1 }); byId("q").focus(); },
   unpin: () => change({ pin: "", compare: "" }),
   jump: (id) => { byId(id).scrollIntoView(); byId(id).focus({ preventScroll: true }); },
   toggle: () => setTheme(currentTheme() === "dark" ? "light" : "dark"),
@@ -418,13 +456,13 @@ document.addEventListener("input", (event) => {
   else if (id === "board") change({ board: value, pin: "", compare: "", page: 1, entry: "" });
   else if (event.target.dataset.column) {
     change({ cols: [...document.querySelectorAll("[data-column]:checked")]
-      .map((box) => box.dataset.column).join(",") });
+      .map((box) => box.dataset.column).join(",") || "none" });
   }
 });
 byId("entry").addEventListener("close", () => change({ entry: "" }));
 byId("compare-dialog").addEventListener("close", () => change({ compare: "" }));
 window.addEventListener("hashchange", () => { readAddress(); show(); });
-window.addEventListener("resize", () => change({}));
+window.addEventListener("resize", () => { resized++; change({}); });
 
 // Entries that cannot be told from the one under the pointer or focus stand out.
 function showTies(event) {
@@ -451,15 +489,10 @@ try {
   if (kept === "dark" || kept === "light") document.documentElement.dataset.theme = kept;
 } catch { /* the system's theme then */ }
 
-byId("columns").replaceChildren(...COLUMNS.filter((column) => !column.always).map((column) =>
-  html("label", {}, html("input", { type: "checkbox", "data-column": column.key }), column.words)));
 byId("skipped").hidden = !data.skipped.length;
 byId("skipped-list").replaceChildren(...data.skipped.map(({ file, reason }) =>
   html("li", {}, html("code", {}, file), `: ${reason}`)));
 startTips();
 readAddress();
 show();
-for (const box of document.querySelectorAll("[data-column]")) {
-  box.checked = columns().some((column) => column.key === box.dataset.column);
-}
 document.documentElement.dataset.ready = `${Math.round(performance.now())}`;

@@ -28,7 +28,6 @@ function tailProbability(angle, df) {
 
 /** The t whose two-sided tail probability is `level`, by bisection of its angle. */
 function criticalT(level, df) {
-  if (level === 1 - CONFIDENCE && df in usualT) return usualT[df];
   let low = 0, high = Math.PI / 2;
   for (let step = 0; step < 60; step++) {
     const middle = (low + high) / 2;
@@ -37,18 +36,32 @@ function criticalT(level, df) {
   return Math.sqrt(df) * Math.tan((low + high) / 2);
 }
 
-const usualT = {};
-for (let df = 1; df < 100; df++) usualT[df] = criticalT(1 - CONFIDENCE, df);
+const halfWidths = {};
+
+/** Half the width of the 95 % interval of n values, in units of their standard deviation. */
+function halfWidth(n) {
+  return (halfWidths[n] ??= criticalT(1 - CONFIDENCE, n - 1) / Math.sqrt(n));
+}
 
 /** Mean, n-1 standard deviation and Student-t interval of per-seed values. */
-function estimate(values, critical = criticalT(1 - CONFIDENCE, values.length - 1)) {
+function estimate(values) {
   const n = values.length;
   let sum = 0, squares = 0;
   for (const value of values) sum += value;
   const mean = sum / n;
   for (const value of values) squares += (value - mean) ** 2;
-  const std = Math.sqrt(squares / (n - 1)), half = (critical * std) / Math.sqrt(n);
+  const std = Math.sqrt(squares / (n - 1)), half = std * halfWidth(n);
   return { mean, std, n, low: mean - half, high: mean + half };
+}
+
+/** Seed by seed a - b, where both were measured; else null. */
+const differences = (a, b) => (a && b ? a.map((value, seed) => value - b[seed]) : null);
+
+const GAMMA = 0.5; // how much augmentation counts in ARS
+
+/** ARS, the augmentation-robust score, from per-seed improvements over random with and without it. */
+function arsOf(ior, iorPlain) {
+  return scoreOf(estimate(ior.map((own, seed) => GAMMA * own + (1 - GAMMA) * iorPlain[seed])));
 }
 
 /** Per-seed alpha = w IOR - (1-w) HLR. */
@@ -62,142 +75,191 @@ function scoreOf(alpha) {
   return { mean: ddrs(alpha.mean), low: clipped(alpha.low), high: clipped(alpha.high) };
 }
 
-/** 1 + the number of strictly higher values; equal ones within rounding share a place.
- *  `wanted`: the values to place among `means`, all of them by default. */
-function places(means, wanted = means) {
-  const descending = Float64Array.from(means).sort().reverse();
-  return Array.from(wanted, (mean) => {
-    let low = 0, high = descending.length; // first position that is not above mean + ROUNDING
+/** 1 + the number of strictly higher values; equal ones within rounding share a place. */
+function places(means) {
+  const ascending = Float64Array.from(means).sort();
+  return Array.from(means, (mean) => {
+    let low = 0, high = ascending.length; // the first position that is above mean + ROUNDING
     while (low < high) {
       const middle = (low + high) >> 1;
-      if (descending[middle] > mean + ROUNDING) low = middle + 1; else high = middle;
+      if (ascending[middle] > mean + ROUNDING) high = middle; else low = middle + 1;
     }
-    return low + 1;
+    return ascending.length - low + 1;
   });
 }
 
-/** t squared of a difference of n seeds with this mean and sum of squares about it. */
-function tSquared(mean, squares, n) {
-  if (mean <= ROUNDING && mean >= -ROUNDING) return 0;
-  const variance = squares / (n - 1);
-  return variance <= ROUNDING * ROUNDING ? Infinity : (mean * mean * n) / variance;
+/**
+ * One board at one weight. Means and places of all entries are at hand; what needs every pair with
+ * an entry, its interval of ranks, is worked out when somebody asks for that entry: a page shows
+ * fifty of a thousand. Entries are named by their index in the list given.
+ */
+class Judgement {
+  constructor(entries, w, level, hasty) {
+    const n = entries.length, seeds = n ? entries[0].hlr.length : 2;
+    Object.assign(this, { entries, w, level, hasty, n, seeds });
+    this.means = new Float64Array(n);
+    this.about = new Float64Array(n * seeds); // alpha of each seed about the entry's mean
+    for (let i = 0; i < n; i++) {
+      const { hlr, ior } = entries[i];
+      let sum = 0;
+      for (let s = 0; s < seeds; s++) {
+        const alpha = w * ior[s] - (1 - w) * hlr[s];
+        this.about[i * seeds + s] = alpha;
+        sum += alpha;
+      }
+      this.means[i] = sum / seeds;
+      for (let s = 0; s < seeds; s++) this.about[i * seeds + s] -= this.means[i];
+    }
+    this.places = places(this.means);
+    this.order = this.places.map((_, i) => i).sort((a, b) => this.places[a] - this.places[b] || a - b);
+    this.known = [];
+  }
+
+  /** Mean, n-1 standard deviation and interval of alpha. */
+  alpha(i) {
+    const mean = this.means[i], { about, seeds } = this;
+    let squares = 0;
+    for (let k = i * seeds; k < (i + 1) * seeds; k++) squares += about[k] * about[k];
+    const std = Math.sqrt(squares / (seeds - 1)), half = std * halfWidth(seeds);
+    return { mean, std, n: seeds, low: mean - half, high: mean + half };
+  }
+
+  /** The sum of squares of the differences seed by seed about their mean. */
+  spread(i, j) {
+    const { about, seeds } = this;
+    let sum = 0;
+    for (let a = i * seeds, b = j * seeds, end = a + seeds; a < end; a++, b++) {
+      const difference = about[a] - about[b];
+      sum += difference * difference;
+    }
+    return sum;
+  }
+
+  /** t squared of the paired difference; beyond any bound where only the mean differs. */
+  tSquared(i, j) {
+    const difference = this.means[i] - this.means[j], sum = this.spread(i, j);
+    if (Math.abs(difference) <= ROUNDING) return 0;
+    return sum <= (this.seeds - 1) * ROUNDING * ROUNDING ? Infinity
+      : (difference * difference * this.seeds * (this.seeds - 1)) / sum;
+  }
+
+  /** The smallest t squared that Holm's procedure calls different; kept for each weight. */
+  get limit() {
+    return (this.found ??= this.findLimit());
+  }
+
+  findLimit() {
+    if (!limits.has(this.entries)) limits.set(this.entries, new Map());
+    const known = limits.get(this.entries);
+    if (this.hasty && known.size) {
+      const away = (w) => Math.abs(w - this.w);
+      return known.get([...known.keys()].reduce((a, b) => (away(b) < away(a) ? b : a)));
+    }
+    if (!known.has(this.w)) known.set(this.w, holmLimit(this));
+    return known.get(this.w);
+  }
+
+  /** Whether i is better than j beyond doubt at the level. */
+  surely(i, j) {
+    return this.means[i] > this.means[j] && this.tSquared(i, j) >= this.limit;
+  }
+
+  /** Tie group of each entry, from the top: one ends before the first surely below its head. */
+  get groups() {
+    if (this.grouped) return this.grouped;
+    this.grouped = [];
+    let group = 0, head = -1;
+    for (const i of this.order) {
+      if (head < 0 || this.surely(head, i)) { group++; head = i; }
+      this.grouped[i] = group;
+    }
+    return this.grouped;
+  }
+
+  /** The interval of ranks: 1 + those surely better, to all minus those surely worse. */
+  ranks(i) {
+    if (this.known[i]) return this.known[i];
+    const { limit } = this;
+    let better = 0, worse = 0;
+    for (let j = 0; j < this.n; j++) {
+      if (j === i || this.tSquared(i, j) < limit) continue;
+      if (this.means[j] > this.means[i]) better++; else worse++;
+    }
+    return (this.known[i] = { lowest: 1 + better, highest: this.n - worse });
+  }
+
+  /** Everything about one entry; what needs other entries is worked out when it is read. */
+  result(i) {
+    const judgement = this, alpha = this.alpha(i);
+    return {
+      alpha,
+      place: this.places[i],
+      get ddrs() { return scoreOf(alpha); },
+      get lowest() { return judgement.ranks(i).lowest; },
+      get highest() { return judgement.ranks(i).highest; },
+      get group() { return judgement.groups[i]; },
+    };
+  }
+
+  /** Every entry's result, in the order given. */
+  get results() { return this.entries.map((_, i) => this.result(i)); }
 }
 
-const spreads = new WeakMap();
+const limits = new WeakMap(); // entries -> weight -> limit
+
+/** Holm's limit where it tells `apart` of m pairs apart: that of the first one it does not. */
+const limitAfter = (apart, m, level, seeds) =>
+  criticalT(level / Math.max(1, m - apart), seeds - 1) ** 2;
+let squares = new Float64Array(0); // t squared of all pairs, one buffer for all boards
 
 /**
- * For every pair i < j of entries the sums over seeds of (dIOR)^2, (dHLR)^2 and dIOR dHLR, where d
- * is the difference of the two entries about its mean. Alpha's own sum at w is then
- * w^2 ior + (1-w)^2 hlr - 2 w (1-w) both: half a million pairs need no loop over seeds in a frame.
+ * The smallest t squared that Holm's step-down procedure calls different, over all m pairs.
+ * With R pairs rejected, every pair beyond the level / (m - R) quantile is rejected too; repeating
+ * until R stands still is Holm's procedure without sorting.
  */
-function spreadOf(entries) {
-  const known = spreads.get(entries);
-  if (known) return known;
-  const n = entries.length, seeds = n ? entries[0].hlr.length : 2, m = (n * (n - 1)) / 2;
-  const about = (key) => Float64Array.from(entries.flatMap((entry) => {
-    const middle = mean(entry[key]);
-    return entry[key].map((value) => value - middle);
-  }));
-  const ior = about("ior"), hlr = about("hlr");
-  const spread = { ior: new Float64Array(m), hlr: new Float64Array(m), both: new Float64Array(m),
-    squares: new Float64Array(m) }; // room for t squared at the w at hand
+function holmLimit(judgement) {
+  const { n, seeds, means, about, level } = judgement, m = (n * (n - 1)) / 2;
+  const factor = seeds * (seeds - 1), none = (seeds - 1) * ROUNDING * ROUNDING;
+  if (squares.length < m) squares = new Float64Array(m);
   for (let i = 0, k = 0; i < n; i++) {
-    for (let j = i + 1; j < n; j++, k++) {
+    for (let j = i + 1; j < n; j++, k++) { // tSquared, in full: a call for each pair costs a frame
+      const difference = means[i] - means[j], square = difference * difference;
+      let sum = 0;
       for (let a = i * seeds, b = j * seeds, end = a + seeds; a < end; a++, b++) {
-        const x = ior[a] - ior[b], y = hlr[a] - hlr[b];
-        spread.ior[k] += x * x;
-        spread.hlr[k] += y * y;
-        spread.both[k] += x * y;
+        const apart = about[a] - about[b];
+        sum += apart * apart;
       }
+      squares[k] = sum > none && square > 1e-18 ? (factor * square) / sum
+        : judgement.tSquared(i, j);
     }
   }
-  spreads.set(entries, spread);
-  return spread;
-}
-
-/**
- * The smallest t squared that Holm's step-down procedure calls different, over all pairs.
- * With R pairs already rejected of m, every pair beyond the level/(m-R) quantile is rejected too;
- * repeating until R stands still is Holm's procedure without sorting.
- */
-function holmLimit(squares, level, df) {
-  let rejected = 0;
-  for (;;) {
-    if (rejected === squares.length) return 0;
-    const limit = criticalT(level / (squares.length - rejected), df) ** 2;
+  for (let rejected = 0; ;) {
+    const limit = limitAfter(rejected, m, level, seeds);
     let count = 0;
-    for (let k = 0; k < squares.length; k++) if (squares[k] >= limit) count++;
+    for (let k = 0; k < m; k++) if (squares[k] >= limit) count++;
     if (count === rejected) return limit;
     rejected = count;
   }
 }
 
-/** t squared of every pair at w; `direct(i, j)` where rounding may be all that is left. */
-function pairSquares({ ior, hlr, both, squares }, means, w, seeds, direct) {
-  const ofIor = w * w, ofHlr = (1 - w) * (1 - w), ofBoth = 2 * w * (1 - w);
-  const n = means.length, factor = seeds * (seeds - 1);
-  for (let i = 0, k = 0; i < n; i++) {
-    const mine = means[i];
-    for (let j = i + 1; j < n; j++, k++) {
-      const parts = ofIor * ior[k] + ofHlr * hlr[k], sum = parts - ofBoth * both[k];
-      const middle = mine - means[j], square = middle * middle;
-      squares[k] = sum > 1e-6 * parts && sum > 1e-15 && square > 1e-15 ? (factor * square) / sum
-        : direct(i, j);
-    }
-  }
-  return squares;
-}
-
-/** How many entries are surely below and above each, the pairs' t squared being beyond `limit`. */
-function countSurely(squares, means, limit) {
-  const n = means.length, below = new Int32Array(n), above = new Int32Array(n);
-  for (let i = 0, k = 0; i < n; i++) {
-    for (let j = i + 1; j < n; j++, k++) {
-      if (squares[k] < limit) continue;
-      const better = means[i] > means[j] ? i : j;
-      below[better]++;
-      above[i + j - better]++;
-    }
-  }
-  return { below, above };
-}
-
 /**
- * Ranks one board: entries with per-seed `hlr` and `ior`, weight w, family-wise level.
- * Returns one result per entry, in the order given, `order` (indices by place, then as given) and
- * `surely(i, j)`: whether i is better than j beyond doubt at the level.
+ * Ranks one board: entries with per-seed `hlr` and `ior`, weight w, family-wise level. `hasty`:
+ * tell entries apart by the limit of the nearest weight at which it is known, for a view in motion.
  */
-function judge(entries, w, level) {
-  const n = entries.length, seeds = n ? entries[0].hlr.length : 2;
-  const critical = criticalT(1 - CONFIDENCE, seeds - 1);
-  const alphas = entries.map((entry) => alphaOf(entry, w));
-  const estimates = alphas.map((values) => estimate(values, critical));
-  const means = Float64Array.from(estimates, (alpha) => alpha.mean);
-
-  /** t squared from the seeds themselves; for a few pairs. */
-  const direct = (i, j) => {
-    const middle = means[i] - means[j];
-    let sum = 0;
-    for (let s = 0; s < seeds; s++) sum += (alphas[i][s] - alphas[j][s] - middle) ** 2;
-    return tSquared(middle, sum, seeds);
-  };
-  const squares = pairSquares(spreadOf(entries), means, w, seeds, direct);
-  const limit = Math.max(holmLimit(squares, level, seeds - 1), Number.MIN_VALUE);
-  const { below, above } = countSurely(squares, means, limit);
-  const surely = (i, j) => means[i] > means[j] && direct(i, j) >= limit;
-  const rank = places(means);
-  const results = estimates.map((alpha, i) => ({ alpha, ddrs: scoreOf(alpha), place: rank[i],
-    lowest: 1 + above[i], highest: n - below[i] }));
-  const order = rank.map((_, i) => i).sort((a, b) => rank[a] - rank[b] || a - b);
-  let group = 0, head = -1;
-  for (const i of order) {
-    if (head < 0 || surely(head, i)) { group++; head = i; }
-    results[i].group = group;
-  }
-  return { results, order, surely };
-}
+const judge = (entries, w, level, hasty = false) => new Judgement(entries, w, level, hasty);
 
 const mean = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
+
+/**
+ * Ranks under one recipe for everyone beside those under each method's own, both taken among the
+ * entries that have both. `pairs`: {own, unified}, two lists of the same entries with `hlr` and
+ * the `ior` of either recipe. Same rules as ddranking/board/unified.py.
+ */
+function unifiedRanks({ own, unified }, w, level) {
+  const before = judge(own, w, level), after = judge(unified, w, level);
+  return own.map((_, i) => ({ of: own.length, own: before.places[i], place: after.places[i],
+    get ranks() { return after.ranks(i); } }));
+}
 
 /** The weights at which the first place changes hands, with who leads: [{from, to, entry}]. */
 function leaders(entries) {
@@ -231,12 +293,17 @@ function leaders(entries) {
 
 /** Places of the `wanted` entries (indices) at steps + 1 evenly spaced weights: [entry][weight]. */
 function placesOver(entries, wanted, steps) {
-  const hlr = entries.map((entry) => mean(entry.hlr)), ior = entries.map((entry) => mean(entry.ior));
-  const found = wanted.map(() => []);
+  const hlr = Float64Array.from(entries, (entry) => mean(entry.hlr));
+  const ior = Float64Array.from(entries, (entry) => mean(entry.ior));
+  const alpha = new Float64Array(entries.length), found = wanted.map(() => []);
   for (let k = 0; k <= steps; k++) {
     const w = Math.min(1 - 1e-6, Math.max(1e-6, k / steps)); // beside the ends, where many are equal
-    const alpha = hlr.map((h, i) => w * ior[i] - (1 - w) * h);
-    places(alpha, wanted.map((i) => alpha[i])).forEach((place, at) => found[at].push(place));
+    for (let i = 0; i < alpha.length; i++) alpha[i] = w * ior[i] - (1 - w) * hlr[i];
+    wanted.forEach((one, at) => {
+      let place = 1;
+      for (const other of alpha) if (other > alpha[one] + ROUNDING) place++;
+      found[at].push(place);
+    });
   }
   return found;
 }

@@ -3,9 +3,9 @@
 // save it. Columns marked `moves` depend on w and are refreshed in place while the slider moves.
 
 const ARMS = [
-  ["real_hard", "real-hard"], ["syn_hard", "syn-hard"], ["syn_any", "syn-any"],
-  ["rdm_any", "rdm-any"], ["rdm_hard", "rdm-hard"],
-];
+  "real_hard", "syn_hard", "syn_any", "rdm_any", "rdm_hard", "syn_noaug", "rdm_noaug",
+  "syn_unified", "rdm_unified",
+].map((arm) => [arm, arm.replace("_", "-")]);
 const PAGE = 50; // rows in the document at a time; search and sort reach all
 
 const plusMinus = (value) =>
@@ -31,6 +31,7 @@ function differenceColumn(key, words) {
 function armColumn([arm, words]) {
   return {
     key: arm, words, term: arm, number: true, shown: false, unit: "%",
+    has: (entry) => accuracyOf(entry, arm),
     value: (row) => mean(accuracyOf(row.entry, arm) ?? [-1]),
     draw: (cell, row) => {
       const values = accuracyOf(row.entry, arm);
@@ -60,7 +61,7 @@ const COLUMNS = [
     draw: (cell, row) => cell.replaceChildren(
       html("button", { class: "entry", type: "button", "data-open": row.entry.id },
         html("bdi", {}, row.entry.method)), " ", ...badges(row.entry)),
-    save: ({ entry }) => ({ method: entry.method, recipe: entry.recipe.split(" ")[0] }),
+    save: ({ entry }) => ({ method: entry.method, recipe: entry.rules.id }),
   },
   {
     key: "ddrs", words: "DDRS", term: "ddrs", number: true, shown: true, moves: true,
@@ -71,6 +72,23 @@ const COLUMNS = [
   },
   differenceColumn("hlr", "HLR"),
   differenceColumn("ior", "IOR"),
+  {
+    key: "ars", words: "ARS", term: "ars", number: true, shown: true, has: (entry) => entry.ars,
+    value: (row) => row.entry.ars?.mean ?? -1,
+    draw: (cell, row) => cell.replaceChildren(...(row.entry.ars ? [score(row.entry.ars.mean),
+      html("small", {}, ` ± ${((row.entry.ars.high - row.entry.ars.low) / 2).toFixed(3)}`)] : ["–"])),
+    save: ({ entry: { ars } }) => ({ ars: ars?.mean ?? null, ars_low: ars?.low ?? null,
+      ars_high: ars?.high ?? null }),
+  },
+  {
+    key: "unified", words: "Unified", term: "unified", number: true, shown: true, moves: true,
+    has: (entry) => entry.iorUnified,
+    value: (row) => row.unified?.place ?? Infinity,
+    draw: (cell, row) => cell.replaceChildren(...(row.unified
+      ? [`${row.unified.place}`, html("small", {}, ` ${movedWords(row.unified)}`)] : ["–"])),
+    save: ({ unified }) => ({ unified_rank: unified?.place ?? null,
+      own_rank_among_them: unified?.own ?? null }),
+  },
   {
     key: "range", words: "Any w", term: "range", number: true, shown: true,
     value: (row) => row.entry.best + row.entry.worst / 1e6,
@@ -93,7 +111,8 @@ const COLUMNS = [
   {
     key: "trust", words: "Trust", term: "trust", shown: true,
     value: (row) => row.entry.trust,
-    draw: (cell, row) => cell.replaceChildren(row.entry.trust),
+    draw: (cell, row) => cell.replaceChildren(html("span", { class: row.entry.trust },
+      row.entry.trust)),
     save: ({ entry }) => ({ trust: entry.trust }),
   },
   {
@@ -104,6 +123,12 @@ const COLUMNS = [
   },
 ];
 
+/** How the unified recipe moves an entry: "↑2" is two ranks better than under its own. */
+function movedWords({ own, place }) {
+  if (own === place) return "as own";
+  return `${place < own ? "↑" : "↓"}${Math.abs(own - place)}`;
+}
+
 /** Marks that a reader should see before trusting a row. */
 function badges(entry) {
   const mark = (id, words) => html("span", { class: `badge ${id}`, "data-term": id }, words);
@@ -112,6 +137,8 @@ function badges(entry) {
     entry.custom ? mark("custom", "custom recipe") : null,
     entry.markReal ? mark("reported", `real-hard ${entry.real.kind}`) : null,
     entry.front ? mark("front", "Pareto") : null,
+    entry.trust === "verified" ? html("span", { class: "badge verified", "data-term": "trust" },
+      "verified") : null,
   ].filter(Boolean);
 }
 
@@ -142,10 +169,10 @@ class RankingTable {
   }
 
   /**
-   * Shows `rows` (already filtered, sorted and cut to a page) with `columns`. While `moving`, rows
-   * that are out of sight may keep what they hold; showing again without it brings them up to date.
+   * Shows `rows` (already filtered, sorted and cut to a page) with `columns`. With `sight`, those
+   * outside it may keep what they hold; showing again without it brings them up to date.
    */
-  show(rows, columns, { board, sort, pins, range, moving }) {
+  show(rows, columns, { board, sort, pins, range, sight }) {
     const signature = `${board} ${columns.map((column) => column.key).join(" ")}`;
     if (signature !== this.signature) {
       this.known.clear();
@@ -157,7 +184,8 @@ class RankingTable {
         : sort.down ? "descending" : "ascending";
       header.setAttribute("aria-sort", direction);
     }
-    const [first, end] = moving ? this.inSight(rows.length) : [0, rows.length];
+    const [first, end] = sight && this.body.children.length === rows.length ? sight
+      : [0, rows.length];
     const shown = rows.slice(first, end).map((row) => this.row(row, columns, pins, range));
     const focused = document.activeElement;
     if (this.body.children.length !== rows.length) this.body.replaceChildren(...shown);
@@ -182,16 +210,17 @@ class RankingTable {
     });
   }
 
-  /** First and end of the rows in the window, with some room; all where there are few. */
-  inSight(count) {
-    if (count < 25 || this.body.children.length !== count) return [0, count];
-    const box = this.body.getBoundingClientRect(), room = 3;
+  /** First and end of the rows in the window, with some room. Ask before anything is changed. */
+  inSight() {
+    const count = this.body.children.length, room = 3;
+    const box = this.body.getBoundingClientRect();
     const at = (y) => Math.floor((count * (y - box.top)) / Math.max(box.height, 1));
     const first = Math.min(count, Math.max(0, at(0) - room));
     return [first, Math.max(first, Math.min(count, at(window.innerHeight) + 1 + room))];
   }
 
   drawHead(columns) {
+    this.head.closest("table").classList.toggle("full", columns.length > 8);
     this.head.replaceChildren(html("tr", {},
       html("th", { class: "pin", scope: "col" }, html("span", { class: "unseen" }, "Pin")),
       columns.map((column) => html("th", { scope: "col", "data-key": column.key,
@@ -243,16 +272,18 @@ function asCsv(rows) {
 const TEX = { "\\": "\\textbackslash{}", "~": "\\textasciitilde{}", "^": "\\textasciicircum{}" };
 const tex = (words) => words.replace(/[\\~^&%$#_{}]/g, (sign) => TEX[sign] ?? `\\${sign}`);
 
-/** A booktabs table of the rows: rank, entry, DDRS, HLR and IOR in percent with half-intervals. */
+/** A booktabs table: rank, entry, DDRS, HLR and IOR in percent with half-intervals, ARS if any. */
 function asLatex(rows, caption) {
   const half = (value) => `$\\pm$ ${((100 * (value.high - value.low)) / 2).toFixed(1)}`;
   const points = (value) => `$${(100 * value.mean).toFixed(1)}$ ${half(value)}`;
+  const ars = rows.some(({ entry }) => entry.ars);
   const lines = rows.map(({ entry, result, label }) => [
     `${result.place} (${result.lowest}--${result.highest})`, tex(label),
     score(result.ddrs.mean), points(entry.hlrEstimate), points(entry.iorEstimate),
+    ...(ars ? [entry.ars ? score(entry.ars.mean) : "--"] : []),
   ].join(" & ") + " \\\\");
   return ["\\begin{table}", "\\centering", `\\caption{${tex(caption)}}`,
-    "\\begin{tabular}{llrrr}", "\\toprule",
-    "Rank & Entry & DDRS & HLR (\\%) & IOR (\\%) \\\\", "\\midrule", ...lines,
+    `\\begin{tabular}{llrrr${ars ? "r" : ""}}`, "\\toprule",
+    `Rank & Entry & DDRS & HLR (\\%) & IOR (\\%)${ars ? " & ARS" : ""} \\\\`, "\\midrule", ...lines,
     "\\bottomrule", "\\end{tabular}", "\\end{table}", ""].join("\n");
 }
