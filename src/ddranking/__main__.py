@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from contextlib import suppress
 
-from ddranking.cli import main as run
+INTERRUPTED = 130
 
 
 def main() -> None:
     """Runs the command line and exits with its code."""
-    sys.exit(run())
+    try:
+        from ddranking.cli import main as run
+
+        code = run()
+    except KeyboardInterrupt:  # before there was a command to interrupt
+        code = INTERRUPTED
+    if code == INTERRUPTED:
+        # Nothing is left to do, and libraries take a second to tidy up what ends anyway.
+        with suppress(OSError, ValueError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+LONGEST = 600
+"""Characters of each part of a message."""
+
 
 class DDRankingError(Exception):
     """The root of the tree; catch it to catch everything this package raises on purpose."""
@@ -34,10 +37,12 @@ class BadInput(DDRankingError):
         got: what came instead.
         hint: what to do next, as one imperative sentence.
 
-    The message is always a single line: ``what: expected ..., got .... hint``.
+    The message is always a single line: ``what: expected ..., got .... hint``. Each part is cut
+    where it is long: it may quote a file that nobody vouches for.
     """
 
     def __init__(self, what: str, *, expected: str = "", got: str = "", hint: str = "") -> None:
+        what, expected, got, hint = (_cut(part) for part in (what, expected, got, hint))
         self.what, self.expected, self.got, self.hint = what, expected, got, hint
         middle = ", ".join(
             part for part in (expected and f"expected {expected}", got and f"got {got}") if part
@@ -50,6 +55,12 @@ class BadInput(DDRankingError):
 
     def __reduce__(self):
         return (_rebuild, (type(self), self.what, self.expected, self.got, self.hint))
+
+
+def _cut(text: str) -> str:
+    """Text without its middle where it is longer than ``LONGEST`` characters."""
+    half = LONGEST // 2
+    return text if len(text) <= LONGEST else f"{text[:half]} ... {text[-half:]}"
 
 
 def _rebuild(kind: type[BadInput], what: str, expected: str, got: str, hint: str) -> BadInput:

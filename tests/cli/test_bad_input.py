@@ -65,6 +65,15 @@ def test_pack_of_a_file_that_is_none(refuses, tmp_path, name, content) -> None:
     refuses("pack", tmp_path / name, "--out", "new.safetensors", "--dataset", "digits")
 
 
+@pytest.mark.parametrize("name", ["x.pt", "x.npz", "x.png", "x.safetensors"])
+def test_what_is_no_file_is_named(refuses, tmp_path, name) -> None:
+    """And is not waited for: nobody may ever write into the pipe."""
+    os.mkfifo(tmp_path / name)
+    refuses("pack", tmp_path / name, "--out", "new.safetensors", words=("a named pipe",))
+    refuses("inspect", tmp_path / name, words=("a named pipe",))
+    refuses("pack", "/dev/zero", "--out", "new.safetensors", words=("a device",))
+
+
 class Shell:
     def __reduce__(self):
         return (os.system, ("touch owned",))
@@ -204,6 +213,12 @@ def test_a_store_that_cannot_be_written(refuses, good, tmp_path) -> None:
     (tmp_path / "file").write_text("")
     for store in (tmp_path / "file", tmp_path / "file" / "store", "/proc/x", "y" * 300):
         refuses("score", good, *SCORE, "--store", store, words=("store",))
+
+
+@pytest.mark.parametrize("option", ["--store", "--cache", "--data-root"])
+def test_an_empty_name_of_a_folder(refuses, good, option) -> None:
+    """Of a variable that is not set; it is not the current folder that is meant."""
+    refuses("score", good, *SCORE, option, "", words=(option, "an empty name"))
 
 
 def test_a_record_that_could_not_be_written(refuses, good, tmp_path) -> None:

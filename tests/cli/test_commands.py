@@ -232,7 +232,11 @@ def test_compare_as_json_holds_the_paired_difference(run, records) -> None:
         (ddranking.errors.DDRankingError("a worker process died"), 1, "ddranking: a worker"),
         (OSError(28, "No space left on device"), 2, "ddranking: No space left on device"),
         (OSError(36, "File name too long", "x"), 2, "ddranking: x: File name too long"),
-        (KeyboardInterrupt(), 130, "Interrupted. Finished trainings are kept."),
+        (
+            KeyboardInterrupt(),
+            130,
+            "Interrupted. What is finished is kept: run the same command again to go on.",
+        ),
         (BrokenPipeError(), 0, ""),
     ],
 )

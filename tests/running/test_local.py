@@ -2,8 +2,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from pathlib import Path
 
 import pytest
 import torch
@@ -11,6 +9,8 @@ import torch
 from ddranking.errors import BadInput, DDRankingError
 from ddranking.running.local import Pool, Worker, cores, devices
 from ddranking.running.worker import Task
+
+from .processes import alive, children, wait_until
 
 CPU = torch.device("cpu")
 
@@ -76,36 +76,6 @@ def test_a_worker_that_died_while_idle_is_not_a_closed_pipe_of_the_user(make_stu
     with pytest.raises(DDRankingError, match=r"died \(exit code -9\).*run the same command again"):
         worker.give(Task(make_study().pending({})[0]))
     assert worker.task is None
-
-
-def alive(pid: int) -> bool:
-    """Whether a process runs (a zombie that nobody has waited for does not)."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
-def children(pid: int) -> list[int]:
-    """Direct child processes; see proc(5)."""
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            parent = int(stat.read_text().rpartition(")")[2].split()[1])
-        except OSError:
-            continue
-        if parent == pid:
-            found.append(int(stat.parent.name))
-    return found
-
-
-def wait_until(true, seconds: float = 90) -> bool:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if true():
-            return True
-        time.sleep(0.05)
-    return False
 
 
 @pytest.mark.slow

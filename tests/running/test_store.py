@@ -6,12 +6,14 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.numpy import load_file, save
 
-from ddranking.errors import StoreUnusable
-from ddranking.running.store import Store, default_folder
+from ddranking.errors import BadInput, StoreUnusable
+from ddranking.running.store import DAY, Store, default_folder
 
 
 @pytest.fixture
@@ -44,6 +46,28 @@ def test_a_stored_observation_never_changes(store, seen) -> None:
     before = path.stat().st_ino, path.read_bytes()
     store.put(seen[0].model_copy(update={"seconds": 99.0}))
     assert (path.stat().st_ino, path.read_bytes()) == before
+
+
+def test_the_first_of_two_writers_stays(store, seen, monkeypatch) -> None:
+    """Both saw that the trial was unknown; one comes second, and finds what is stored now."""
+    other = seen[0].model_copy(update={"seconds": 99.0})
+    monkeypatch.setattr(Path, "exists", lambda *_, **__: False)
+    store.put(seen[0])
+    store.put(other)
+    monkeypatch.undo()
+    assert store.get(seen[0].key) == seen[0]
+    assert len(files(store)) == 1
+
+
+def test_a_file_system_without_links(store, seen, monkeypatch) -> None:
+    def no_links(*_):
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "hardlink_to", no_links)
+    store.put(seen[0])
+    store.put(seen[0].model_copy(update={"seconds": 99.0}))
+    assert store.get(seen[0].key) == seen[0]
+    assert len(files(store)) == 1
 
 
 def test_many_writers_of_the_same_trials(store, seen) -> None:
@@ -83,6 +107,7 @@ DAMAGE = {
     "not JSON": b"hello",
     "another document": b"{}",
     "nested deeply": b"[" * 100_000,
+    "very large": b" " * ((1 << 20) + 1),
     "an odd space": "surrogate",
     "foreign": "foreign",
 }
@@ -134,28 +159,39 @@ def test_left_overs_of_a_killed_writer_are_no_observations(store, seen) -> None:
 # --- Full disks and places that cannot be written -------------------------------------------------
 
 
+def weights_of(store: Store, key: str) -> list[float] | None:
+    """The one tensor of the weights kept for a trial."""
+    path = store.weights(key)
+    return None if path is None else load_file(path)["x"].tolist()
+
+
+def weights(*values: float) -> bytes:
+    return save({"x": np.array(values, np.float32)})
+
+
 @pytest.mark.parametrize("step", ["fsync", "replace"])
 def test_a_full_disk_keeps_what_is_stored(store, seen, monkeypatch, step) -> None:
     store.put(seen[0])
-    store.put_weights(seen[0].key, b"old")
+    store.put_weights(seen[0].key, weights(1, 2))
 
     def full(*_, **__):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(os, "fsync", full) if step == "fsync" else monkeypatch.setattr(
-        Path, "replace", full
-    )
+    if step == "fsync":
+        monkeypatch.setattr(os, "fsync", full)
+    else:
+        monkeypatch.setattr(Path, "replace", full)
+        monkeypatch.setattr(Path, "hardlink_to", full)
     for write in (
         lambda: store.put(seen[1]),
-        lambda: store.put_weights(seen[0].key, b"new"),
+        lambda: store.put_weights(seen[0].key, weights(3)),
     ):
         with pytest.raises(StoreUnusable, match=r"No space left on device.*--store"):
             write()
     monkeypatch.undo()
     assert store.get(seen[0].key) == seen[0]
     assert store.get(seen[1].key) is None
-    weights = store.weights(seen[0].key)
-    assert weights is not None and weights.read_bytes() == b"old"
+    assert weights_of(store, seen[0].key) == [1, 2]
     assert not [name for name in files(store) if "partial" in name]
     store.put(seen[1])
     assert store.get(seen[1].key) == seen[1]
@@ -172,7 +208,7 @@ def test_a_really_full_disk(seen, tmp_path) -> None:
         store = Store(place / "store")
         store.put(seen[0])
         with pytest.raises(StoreUnusable, match="No space left on device"):
-            store.put_weights(seen[0].key, b"0" * 100_000)
+            store.put_weights(seen[0].key, weights(*[0.0] * 25_000))
         assert store.get(seen[0].key) == seen[0]
         assert store.weights(seen[0].key) is None
         free = os.statvfs(place)
@@ -211,14 +247,64 @@ def test_a_folder_without_permission(tmp_path) -> None:
 
 def test_weights_are_kept_beside_their_trial_until_dropped(store, seen) -> None:
     assert store.weights(seen[0].key) is None
-    store.put_weights(seen[0].key, b"weights")
-    path = store.weights(seen[0].key)
-    assert path is not None and path.read_bytes() == b"weights"
+    store.put_weights(seen[0].key, weights(1, 2))
+    assert weights_of(store, seen[0].key) == [1, 2]
     store.put(seen[0])
     store.drop_weights(seen[0].key)
     store.drop_weights(seen[0].key)
     assert store.weights(seen[0].key) is None
     assert store.get(seen[0].key) == seen[0]
+
+
+@pytest.mark.parametrize("kind", ["half", "empty", "one bit", "header", "unsealed", "none"])
+def test_damaged_weights_are_removed(store, seen, kind) -> None:
+    key = seen[0].key
+    store.put_weights(key, weights(*range(100)))
+    path = store.weights(key)
+    assert path is not None
+    content = bytearray(path.read_bytes())
+    if kind == "one bit":
+        content[-200] ^= 1
+    elif kind == "header":
+        content = content.replace(b"F32", b"I32", 1)
+    changed = {
+        "half": content[: len(content) // 2],
+        "empty": b"",
+        "unsealed": weights(*range(100)),
+        "none": b"\xff" * 99,
+    }
+    path.write_bytes(changed.get(kind, content))
+    os.utime(path, ns=(0, 0))
+    assert Store(store.folder).weights(key) is None
+    assert not path.exists()
+    store.put_weights(key, weights(4))
+    assert weights_of(store, key) == [4]
+
+
+# --- What a killed writer leaves ------------------------------------------------------------------
+
+
+def test_unfinished_files_go_after_a_day_and_nothing_else_does(store, seen) -> None:
+    """By the clock of the files: a clock that jumps must not make a writer's own file look old."""
+    store.put(seen[0])
+    folder = store.folder / seen[0].key[:2]
+    ages = {".old.partial": 2 * DAY, ".young.partial": DAY / 2, ".future.partial": -2 * DAY}
+    for name, age in ages.items():
+        (folder / name).write_text("{")
+        written = (folder / name).stat().st_mtime - age
+        os.utime(folder / name, (written, written))
+    old = folder / f"{seen[0].key}.json"
+    os.utime(old, (0, 0))
+    assert Store(store.folder).get(seen[0].key) == seen[0]
+    left = {path.name for path in folder.iterdir()}
+    assert left == {old.name, ".young.partial", ".future.partial"}
+
+
+def test_an_empty_name_is_not_this_folder(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BadInput, match=r"--store.*an empty one"):
+        Store("")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from ddranking.protocol import rules
 from ddranking.protocol.trial import Trial
 from ddranking.training import losses, optim, targets
 from ddranking.training.augment import augment
-from ddranking.training.fit import Job, LabelledImages, accuracy, exact_float32, fit
+from ddranking.training.fit import Job, LabelledImages, accuracy, fit
 
 CPU = torch.device("cpu")
 CONVNET = "convnet1-w8"
@@ -150,14 +150,6 @@ def test_accuracy_counts_every_image_once_whatever_the_batch() -> None:
     labels = torch.arange(123) % 3
     labels[:23] = (labels[:23] + 1) % 3
     assert accuracy(FirstPixel(), LabelledImages(images, labels), CPU) == 100 / 123
-
-
-def test_tensor_float_is_off_inside_and_as_before_outside() -> None:
-    before = torch.get_float32_matmul_precision()
-    with exact_float32():
-        assert torch.get_float32_matmul_precision() == "highest"
-        assert not torch.backends.cudnn.allow_tf32
-    assert torch.get_float32_matmul_precision() == before
 
 
 def test_stored_labels_that_say_what_hard_ones_do_train_alike() -> None:

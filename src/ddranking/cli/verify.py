@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from ddranking.api import Runtime, dataset, load, pool
-from ddranking.cli.options import WHOLE
+from ddranking.cli.options import PLACE, WHOLE
 from ddranking.cli.score import RuntimeOptions, check_writable
 from ddranking.errors import BadInput, ValueOutOfRange
 
@@ -31,7 +31,7 @@ ArmName = Literal["syn_any", "syn_hard", "rdm_any", "rdm_hard", "real_hard"]
 class RepeatOptions(RuntimeOptions):
     """Where and how trainings run; the user's own store takes no part in it."""
 
-    store: Path | None = None
+    store: Annotated[Path | None, PLACE] = None
     "Folder to keep the trainings in, so that the command can be resumed; none by default."
 
 

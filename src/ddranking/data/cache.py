@@ -18,6 +18,7 @@ import os
 import shutil
 import socket
 import tempfile
+import tokenize
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -27,9 +28,10 @@ import numpy as np
 
 from ddranking.data.images import Images
 from ddranking.errors import BadInput, StoreUnusable
-from ddranking.files import user_folder, write_whole
+from ddranking.files import read_bounded, user_folder, write_whole
 
 SCHEMA = "ddranking.dataset/1"
+MAX_JSON_BYTES = 1 << 20
 PREFIX = 16
 """Hex digits of the digest that name a copy's folder."""
 
@@ -136,17 +138,40 @@ def write_atomically(path: Path, content: bytes) -> None:
 def read_card(folder: Path) -> dict[str, Any] | None:
     """The ``dataset.json`` of a complete copy; None if there is no such copy."""
     card = read_json(folder / "dataset.json")
-    if card is None or card.get("schema") != SCHEMA:
+    if card is None or card.get("schema") != SCHEMA or not _is_whole(card):
         return None
     names = [f"{half}_{what}.npy" for half in ("train", "test") for what in ("pixels", "labels")]
     return card if all((folder / name).is_file() for name in names) else None
 
 
+_FIELDS: dict[str, tuple[type, ...]] = {
+    "digest": (str,),
+    "num_classes": (int,),
+    "class_names": (str,),
+    "mean": (float, int),
+    "std": (float, int),
+    "lossy": (bool,),
+}
+"""What a card holds, or holds a list of; a cache may be shared, and any file in it be damaged."""
+
+
+def _is_whole(card: dict[str, Any]) -> bool:
+    lists = ("class_names", "mean", "std")
+    for name, kinds in _FIELDS.items():
+        value = card.get(name)
+        if name in lists and not isinstance(value, list):
+            return False
+        values = value if name in lists else [value]
+        if not all(isinstance(each, kinds) for each in values or ()):
+            return False
+    return True
+
+
 def read_json(path: Path) -> dict[str, Any] | None:
     """A JSON object, or None if the file is missing or not one."""
     try:
-        value = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
+        value = json.loads(read_bounded(path, MAX_JSON_BYTES))
+    except (OSError, ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
 
@@ -155,8 +180,12 @@ def open_halves(folder: Path) -> tuple[Images, Images] | None:
     """Train and test of a copy, memory-mapped; None if a file is damaged."""
     try:
         return _open_halves(folder)
-    except (OSError, ValueError, BadInput):
+    except (OSError, BadInput, *_HEADER_FAULTS):
         return None
+
+
+_HEADER_FAULTS = (ValueError, SyntaxError, TypeError, EOFError, RecursionError, tokenize.TokenError)
+"""What NumPy raises on a damaged header, which it parses as a Python literal."""
 
 
 def folder_name(digest: str) -> str:

@@ -31,6 +31,9 @@ LOSSLESS = frozenset({"PNG", "BMP", "PPM"})
 """Formats that every decoder reads alike: their raw pixels count as the encoded bytes, so that a
 Parquet file of PNGs has the same digest as the arrays that it was made from."""
 
+FORMATS = ("PNG", "JPEG", "BMP", "PPM", "WEBP", "TIFF", "GIF", "MPO")
+"""What is decoded. Pillow knows more, some of which start other programs (EPS: Ghostscript)."""
+
 MODES = {1: "L", 3: "RGB"}
 BATCH = 64
 """Images per task: large enough to hide the hand-over, small enough to keep all threads busy."""
@@ -126,7 +129,7 @@ def is_grey(content: bytes | Path) -> bool:
         BadFile: not an image.
     """
     try:
-        with Image.open(io.BytesIO(content) if isinstance(content, bytes) else content) as image:
+        with _opened(content) as image:
             return image.mode in ("1", "L", "LA", "La") or image.mode.startswith("I")
     except Exception as error:
         where = "image" if isinstance(content, bytes) else str(content)
@@ -143,10 +146,16 @@ def size_of(image: Encoded) -> tuple[int, int]:
     if isinstance(content, np.ndarray):
         return content.shape[1], content.shape[2]
     try:
-        with Image.open(io.BytesIO(content) if isinstance(content, bytes) else content) as opened:
+        with _opened(content) as opened:
             return opened.height, opened.width
     except Exception as error:
         raise BadFile(image.where, expected="an image", got=_reason(error)) from error
+
+
+def _opened(content: bytes | Path) -> Image.Image:
+    """The image, its header read and no pixel."""
+    source = io.BytesIO(content) if isinstance(content, bytes) else content
+    return Image.open(source, formats=FORMATS)
 
 
 def _processors() -> int:
@@ -180,7 +189,7 @@ def _decode_batch(batch: list[Encoded], channels: int, size: int) -> Decoded:
 
 
 def _decoded(encoded: bytes, channels: int, size: int) -> tuple[np.ndarray, bytes, bool]:
-    with Image.open(io.BytesIO(encoded)) as opened:
+    with _opened(encoded) as opened:
         lossless = opened.format in LOSSLESS
         opened.load()
         image = with_channels(opened, channels)

@@ -15,8 +15,12 @@ import numpy as np
 from ddranking.data.catalog import DatasetFacts
 from ddranking.data.reading import Half, Reading
 from ddranking.errors import BadFile
+from ddranking.files import read_bounded
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm", ".webp", ".tif", ".tiff"})
+
+MAX_LIST_BYTES = 64 << 20
+"""Of a file that says which class each image has; ImageNet's has 2 MB."""
 
 TEST_NAMES = ("test", "val", "validation", "valid")
 IMAGENET_TEST_NAMES = ("val", "validation", "valid")  # its test folder has no labels
@@ -169,7 +173,7 @@ def _one_per_line(path: Path, files: list[Path]) -> Mapping[str, str]:
 
 def _lines(path: Path) -> list[str]:
     try:
-        return path.read_text("utf-8").splitlines()
+        return read_bounded(path, MAX_LIST_BYTES).decode("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise BadFile(str(path), expected="a text file", got=str(error)[:120]) from error
 

@@ -17,6 +17,7 @@ import numpy as np
 from ddranking.data.catalog import DatasetFacts
 from ddranking.data.reading import Half, Reading
 from ddranking.errors import BadFile, MissingData
+from ddranking.files import read_bounded
 
 IDX_FILES = (
     "train-images-idx3-ubyte",
@@ -33,6 +34,9 @@ FOLDERS = {
     "svhn": ("", "SVHN"),
 }
 """Where the files may lie below the root; torchvision's own layout first."""
+
+MAX_IDX_BYTES = 256 << 20
+"""Of an unpacked idx file; the largest of the MNIST family has 47 MB."""
 
 TORCHVISION = {
     "mnist": "MNIST",
@@ -99,12 +103,20 @@ def read_idx(path: Path) -> np.ndarray:
     """An idx file of unsigned bytes: 2 zero bytes, type 8, rank, sizes as big-endian int32, data.
 
     Raises:
-        BadFile: another type, or fewer or more bytes than the sizes say.
+        BadFile: over ``MAX_IDX_BYTES``, another type, or fewer or more bytes than the sizes say.
     """
     try:
-        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        if path.suffix == ".gz":
+            with gzip.open(path) as stream:
+                content = stream.read(MAX_IDX_BYTES + 1)  # a bomb is not unpacked any further
+        else:
+            content = read_bounded(path, MAX_IDX_BYTES)
     except (OSError, EOFError, zlib.error) as error:
         raise BadFile(str(path), expected="a whole idx file", got=str(error)[:120]) from error
+    if len(content) > MAX_IDX_BYTES:
+        raise BadFile(
+            str(path), expected=f"at most {MAX_IDX_BYTES:,} bytes", got="more when unpacked"
+        )
     rank = content[3] if len(content) > 3 else 0
     start = 4 + 4 * rank
     sizes = np.frombuffer(content[4:start], ">i4") if len(content) >= start else np.zeros(0)

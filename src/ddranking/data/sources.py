@@ -18,7 +18,7 @@ from ddranking.data.catalog import DatasetFacts
 from ddranking.data.catalog import facts as facts_of
 from ddranking.data.embedded import digits
 from ddranking.data.fetching import HUB, can_download, download, from_hub
-from ddranking.data.images import Dataset, Images
+from ddranking.data.images import Dataset, Images, check_halves
 from ddranking.data.ingest import Progress, ingest
 from ddranking.data.layouts import READERS, find
 from ddranking.data.reading import Reading
@@ -173,7 +173,7 @@ def _open(facts: DatasetFacts, place: Path) -> Dataset | None:
     """The dataset of one prepared copy, or None if it is not complete."""
     card = store.read_card(place)
     halves = store.open_halves(place) if card else None
-    if card is None or halves is None:
+    if card is None or halves is None or not _fit_together(halves, card):
         return None
     known = facts if facts.mean else replace(facts, **_facts_of_card(card))
     return Dataset(
@@ -189,6 +189,16 @@ def _open(facts: DatasetFacts, place: Path) -> Dataset | None:
         digest=card["digest"],
         lineages=known.lineages,
     )
+
+
+def _fit_together(halves: tuple[Images, Images], card: dict[str, Any]) -> bool:
+    """Whether a copy's images, labels and card are of one dataset."""
+    channels = halves[0].shape[0]
+    try:
+        check_halves(*halves, num_classes=card["num_classes"])
+    except BadInput:
+        return False
+    return len(card["mean"]) == len(card["std"]) == channels
 
 
 def _facts_of_card(card: dict[str, Any]) -> dict[str, Any]:
@@ -242,7 +252,7 @@ def _noted_copy(facts: DatasetFacts, home: Path, root: str | Path, size: int) ->
     note = store.read_json(_note_path(home, root, size))
     if note is None or note.get("files") != find(facts, root).fingerprint():
         return None
-    return _open(facts, home / str(note["folder"]))
+    return _open(facts, home / str(note.get("folder")))
 
 
 __all__ = ["READERS", "Progress", "load", "prepare"]

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from typing import Protocol
+from typing import Protocol, Self
 
 import torch
 
@@ -33,6 +33,18 @@ class Watcher(Protocol):
 
     def finished(self, trial: Trial) -> None:
         """The trial's outcome is in the store."""
+
+
+class Engine(Protocol):
+    """What runs tasks, as a context manager: :class:`Pool` here, or the Ray engine's."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def run(self, tasks: Sequence[Task], watcher: Watcher) -> Iterator[tuple[Task, Done]]:
+        """Runs every task and yields each with its answer as soon as it is there, in any order."""
+        ...
 
 
 def devices(name: str | None) -> list[torch.device]:
@@ -98,9 +110,10 @@ def _start(workbench: Workbench, device: torch.device) -> Worker:
     ours, theirs = socket.socketpair()
     with theirs:
         process = subprocess.Popen(
-            [sys.executable, "-c", WORKER, str(theirs.fileno())],
+            [sys.executable, "-c", WORKER, str(theirs.fileno()), str(os.getpid())],
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
+            process_group=0,  # Ctrl-C is the parent's to handle, also while a worker starts
         )
     worker = Worker(process, Connection(ours.detach()))
     try:

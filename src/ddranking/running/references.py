@@ -17,10 +17,11 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationError
 
 from ddranking.errors import BadFile, StoreUnusable
-from ddranking.files import write_whole
+from ddranking.files import read_bounded, write_whole
 from ddranking.protocol.rules import Frozen
 from ddranking.protocol.shelf import explain
 from ddranking.scoring.observation import Fraction, Observation
+from ddranking.scoring.record import MAX_RECORD_BYTES
 
 SCHEMA = "ddranking.reference/1"
 
@@ -80,11 +81,11 @@ def load_reference(path: Path) -> Reference:
     """Reads one reference file.
 
     Raises:
-        BadFile: missing or not JSON.
+        BadFile: missing, over 32 MiB, or not JSON.
         BadProtocol: a field that does not validate.
     """
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(read_bounded(path, MAX_RECORD_BYTES))
     except OSError as error:
         raise BadFile(
             f"reference {path}", expected="a readable file", got=error.strerror or str(error)

@@ -3,26 +3,49 @@
 Every file is written under a temporary name and renamed, so that a killed run leaves whole files
 only, and many processes on a shared file system may write at once. A file that does not read back
 is set aside (``.corrupt``) and its trial is trained again. Weights that a later trial can start
-from lie beside their trial as safetensors.
+from lie beside their trial as safetensors, with a checksum.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
-from pydantic import ValidationError
-
-from ddranking.errors import StoreUnusable
-from ddranking.files import user_folder, write_whole
+from ddranking.errors import BadInput, StoreUnusable
+from ddranking.files import read_bounded, user_folder, write_new, write_whole
+from ddranking.running.sealed import is_whole, seal
 from ddranking.scoring.observation import Observation
+
+MAX_OBSERVATION_BYTES = 1 << 20
+DAY = 24 * 3600.0
+"""Seconds after which an unfinished file has no writer any more."""
 
 
 def default_folder() -> Path:
     """``$DDRANKING_STORE``, or a folder in the user's cache, so that every score finds it."""
     return user_folder("DDRANKING_STORE", "store")
+
+
+def read_observation(path: Path) -> Observation | None:
+    """The observation in a file; None where the file is damaged or holds another trial.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    try:
+        content = read_bounded(path, MAX_OBSERVATION_BYTES)
+        seen = Observation.model_validate(json.loads(content))
+        return seen if seen.key == path.stem else None
+    except (ValueError, RecursionError):  # pydantic's ValidationError is a ValueError
+        return None
+    except OSError as error:
+        if error.errno == errno.EFBIG:
+            return None
+        raise
 
 
 class Store:
@@ -33,13 +56,30 @@ class Store:
     """
 
     def __init__(self, folder: str | os.PathLike[str] | None = None) -> None:
+        if folder is not None and not str(folder):  # an empty variable in a script, most likely
+            raise BadInput("--store", expected="the name of a folder", got="an empty one")
         self.folder = Path(folder) if folder is not None else default_folder()
+        self._checked: dict[Path, tuple[int, int, int]] = {}
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=self.folder) as probe:
                 probe.write(b"writable")
+                probe.flush()
+                now = os.fstat(probe.fileno()).st_mtime
         except OSError as error:
             raise self._unusable(error) from None
+        self._sweep(now)
+
+    def _sweep(self, now: float) -> None:
+        """Removes what killed writers left unfinished a day before ``now``.
+
+        ``now`` is by the clock that the files' times are of: another machine's, perhaps, and this
+        one's may have jumped.
+        """
+        for left in self.folder.glob("??/.*.partial"):
+            with suppress(OSError):  # its writer has finished, or another process removed it
+                if now - left.stat().st_mtime > DAY:
+                    left.unlink()
 
     def _path(self, key: str, suffix: str = ".json") -> Path:
         return self.folder / key[:2] / f"{key}{suffix}"
@@ -52,17 +92,13 @@ class Store:
         """
         path = self._path(key)
         try:
-            seen = Observation.model_validate(json.loads(path.read_text(encoding="utf-8")))
-            whole = seen.key == key
+            seen = read_observation(path)
         except FileNotFoundError:
             return None
         except OSError as error:
             raise self._unusable(error) from None
-        except (ValueError, ValidationError, RecursionError):
-            seen, whole = None, False
-        if not whole:
+        if seen is None:
             self._set_aside(path)
-            return None
         return seen
 
     def _set_aside(self, path: Path) -> None:
@@ -75,7 +111,7 @@ class Store:
             raise self._unusable(error) from None
 
     def put(self, observation: Observation) -> None:
-        """Writes an observation; one that is already there is left as it is.
+        """Writes an observation; one that is already there stays, also if it came just now.
 
         Raises:
             StoreUnusable: the disk is full or the folder not writable; what was stored before
@@ -85,26 +121,38 @@ class Store:
         if not path.exists():
             values = observation.model_dump(mode="json")
             text = json.dumps(values, indent=1, sort_keys=True, allow_nan=False) + "\n"
-            self._write(path, text.encode())
+            try:
+                write_new(path, text.encode())
+            except OSError as error:
+                raise self._unusable(error) from None
 
     def put_weights(self, key: str, weights: bytes) -> None:
         """Keeps the weights (safetensors) that a trial ended with, until :meth:`drop_weights`."""
-        self._write(self._path(key, ".safetensors"), weights)
+        try:
+            write_whole(self._path(key, ".safetensors"), seal(weights))
+        except OSError as error:
+            raise self._unusable(error) from None
 
     def weights(self, key: str) -> Path | None:
-        """The file of weights kept for a trial, or None."""
+        """The file of weights kept for a trial, or None; a damaged one is removed."""
         path = self._path(key, ".safetensors")
-        return path if path.exists() else None
+        try:
+            status = path.stat()
+            stamp = (status.st_ino, status.st_size, status.st_mtime_ns)
+            if self._checked.get(path) != stamp:
+                if not is_whole(path):
+                    self.drop_weights(key)
+                    return None
+                self._checked[path] = stamp
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise self._unusable(error) from None
+        return path
 
     def drop_weights(self, key: str) -> None:
         """Removes kept weights; the observation stays."""
         self._path(key, ".safetensors").unlink(missing_ok=True)
-
-    def _write(self, path: Path, content: bytes) -> None:
-        try:
-            write_whole(path, content)
-        except OSError as error:
-            raise self._unusable(error) from None
 
     def _unusable(self, error: OSError) -> StoreUnusable:
         return StoreUnusable(

@@ -143,7 +143,7 @@ def _end_with(parent: int) -> None:
 
 
 def main() -> None:
-    """Serves the pipe whose file descriptor is the first argument, for the process of the second."""
+    """Serves the pipe of the first argument (a file descriptor) for the process of the second."""
     threading.Thread(target=_end_with, args=(int(sys.argv[2]),), daemon=True).start()
     try:
         serve(Connection(int(sys.argv[1])))

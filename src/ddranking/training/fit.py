@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -18,10 +17,13 @@ from torch import Tensor, nn
 
 from ddranking import seeds
 from ddranking.models import table
-from ddranking.protocol.rules import Training
+from ddranking.models.names import Shape
+from ddranking.protocol.rules import Precision, Training
 from ddranking.protocol.trial import Trial
+from ddranking.training.arithmetic import arithmetic, forward
 from ddranking.training.augment import augment
 from ddranking.training.losses import loss
+from ddranking.training.memory import in_smaller_groups, with_smaller_batches
 from ddranking.training.optim import optimizer, rate_factor
 from ddranking.training.targets import LabelledImages, prepared, targets
 
@@ -67,37 +69,42 @@ def fit(
 
     Args:
         jobs: what to train.
-        device: where; float32 arithmetic is exact float32 there, TF32 is switched off.
+        device: where; products there have the precision that a job's rules name.
         progress: told of each finished epoch.
     """
-    with exact_float32():
+
+    def run(group: Sequence[tuple[int, Job]]) -> list[Result]:
         return [
             _fit_one(job, device, lambda share, index=index: progress(index, share))
-            for index, job in enumerate(jobs)
+            for index, job in group
         ]
+
+    return in_smaller_groups(run, list(enumerate(jobs)))
 
 
 def _fit_one(job: Job, device: torch.device, progress: Callable[[float], None]) -> Result:
     start = time.monotonic()
     trial = job.trial
-    shape = job.training.images.shape[1:]
+    precision = trial.training.precision
     network = table.build(
         trial.student,
-        (shape[0], shape[1], shape[2]),
+        shape_of(job.training),
         job.num_classes,
         seed=trial.seed,
         trusted=job.trusted,
     ).to(device)
-    if job.weights is None:
-        train_loss, steps = train(network, job.training, trial, device, progress)
-    else:
-        network.load_state_dict(job.weights)
-        train_loss, steps = None, 0
+    with arithmetic(precision, device):
+        if job.weights is None:
+            train_loss, steps = train(network, job.training, trial, device, progress)
+        else:
+            network.load_state_dict(job.weights)
+            train_loss, steps = None, 0
+        right = accuracy(network, job.evaluation, device, precision)
     return Result(
-        accuracy=accuracy(network, job.evaluation, device),
+        accuracy=right,
         train_loss=train_loss,
         steps=steps,
-        weights={name: value.cpu() for name, value in network.state_dict().items()},
+        weights={name: value.cpu().contiguous() for name, value in network.state_dict().items()},
         seconds=time.monotonic() - start,
     )
 
@@ -120,6 +127,7 @@ def train(
     order = torch.Generator().manual_seed(seeds.derive(trial.seed, "order"))
     chance = torch.Generator().manual_seed(seeds.derive(trial.seed, "augmentation"))
     views = torch.Generator().manual_seed(seeds.derive(trial.seed, "labels"))
+    run = forward(network, shape_of(data), rules.precision, device)
     optim = optimizer(rules.optimizer, network.parameters(), trial.rate)
     total, steps = torch.zeros((), device=device), 0
     network.train()
@@ -132,7 +140,7 @@ def train(
             chosen = slice(None) if batch is None else batch.to(device)
             made = augment(images[chosen], rules.augmentation, chance)
             optim.zero_grad(set_to_none=True)
-            value = loss(rules.loss, network(made.images), wanted.take(chosen).after(made))
+            value = loss(rules.loss, run(made.images), wanted.take(chosen).after(made))
             value.backward()
             optim.step()
             total += value.detach() * len(made.images)
@@ -154,25 +162,26 @@ def _batches(count: int, size: int, order: torch.Generator) -> Iterator[Tensor |
 
 
 @torch.inference_mode()
-def accuracy(network: nn.Module, data: LabelledImages, device: torch.device) -> float:
+def accuracy(
+    network: nn.Module,
+    data: LabelledImages,
+    device: torch.device,
+    precision: Precision = "fp32",
+) -> float:
     """Share of ``data`` whose largest logit is the label's, a fraction in [0, 1]."""
     network.eval()
-    size = EVALUATION_BATCH.get(device.type, 500)
-    right = torch.zeros((), dtype=torch.int64, device=device)
-    for images, labels in zip(data.images.split(size), data.labels.split(size), strict=True):
-        right += (network(images.to(device)).argmax(1) == labels.to(device)).sum()
-    return int(right) / len(data.labels)
+    run = forward(network, shape_of(data), precision, device)
+
+    def right(size: int) -> int:
+        total = torch.zeros((), dtype=torch.int64, device=device)
+        for images, labels in zip(data.images.split(size), data.labels.split(size), strict=True):
+            total += (run(images.to(device)).argmax(1) == labels.to(device)).sum()
+        return int(total)
+
+    return with_smaller_batches(right, EVALUATION_BATCH.get(device.type, 500)) / len(data.labels)
 
 
-@contextmanager
-def exact_float32() -> Iterator[None]:
-    """Float32 without TF32 and with deterministic convolutions, restored afterwards."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
-    try:
-        with torch.backends.cudnn.flags(
-            enabled=True, benchmark=False, deterministic=True, allow_tf32=False
-        ):
-            yield
-    finally:
-        torch.set_float32_matmul_precision(before)
+def shape_of(data: LabelledImages) -> Shape:
+    """(C, H, W) of its images."""
+    _, channels, height, width = data.images.shape
+    return channels, height, width

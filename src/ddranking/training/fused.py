@@ -1,0 +1,266 @@
+"""ConvNets with instance norm and average pooling, each block in one pass (see ``fused.cpp``).
+
+The same function as :class:`ddranking.models.convnet.ConvNet`, which stays the reference: in fp32
+the logits and gradients agree within rounding. In bf16 the inputs of convolutions and of the linear
+layer are rounded to bfloat16 and products are summed in float32; norms, loss and optimiser are
+float32. Every other network, device or machine runs as torch runs it.
+
+Shapes: B images, C channels, H and W sides of a block's map before pooling, K classes.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ddranking.models.convnet import ConvNet
+from ddranking.models.names import Shape
+from ddranking.protocol.rules import Precision
+from ddranking.training.native import Native, native
+
+Block = tuple[nn.Conv2d, nn.GroupNorm]
+
+
+class _Shape(ctypes.Structure):
+    """``Shape`` of ``fused.cpp``."""
+
+    _fields_ = tuple(
+        (name, ctypes.c_long)
+        for name in ("images", "c_in", "side_h", "side_w", "padding", "channels")
+    )
+
+
+@dataclass(frozen=True)
+class Fused:
+    """Logits [B,K] of images [B,C,H,W], as the network it was made from gives them.
+
+    Attributes:
+        blocks: convolution and norm of each block.
+        classifier: the linear layer.
+        precision: of products.
+        native: the library.
+    """
+
+    blocks: tuple[Block, ...]
+    classifier: nn.Linear
+    precision: Precision
+    native: Native
+
+    def __call__(self, images: Tensor) -> Tensor:
+        parameters = [
+            parameter
+            for convolution, norm in self.blocks
+            for parameter in (convolution.weight, convolution.bias, norm.weight, norm.bias)
+        ]
+        parameters += [self.classifier.weight, self.classifier.bias]
+        if torch.is_grad_enabled():
+            return _Network.apply(self, images, *parameters)
+        return self.forward(images, [])
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return torch.bfloat16 if self.precision == "bf16" else torch.float32
+
+    def forward(self, images: Tensor, kept: list[Any]) -> Tensor:
+        """The logits; what the backward pass needs is appended to ``kept``."""
+        maps = images.detach().float().contiguous()
+        for index, (convolution, norm) in enumerate(self.blocks):
+            weight = convolution.weight.detach()
+            if index == 0:
+                before, maps, moments = maps, *self._first(maps, weight, convolution, norm)
+                kept.append((before, weight, moments))
+                continue
+            weight = weight.to(self.dtype, memory_format=torch.channels_last)
+            y = F.conv2d(maps, weight, padding=1)
+            y = y.contiguous(memory_format=torch.channels_last)
+            before, (maps, moments) = maps, self._later(y, norm)
+            kept.append((before, weight, moments, y))
+        features = maps.contiguous().flatten(1).float()
+        weight, bias = self.classifier.weight.detach(), self.classifier.bias.detach()
+        if self.precision == "bf16":
+            weight = weight.bfloat16().float()
+        kept.append((features, weight, maps.shape))
+        return torch.addmm(bias, features, weight.t())
+
+    def backward(self, grad: Tensor, kept: list[Any]) -> list[Tensor]:
+        """Gradients in the order of the parameters of :meth:`__call__`."""
+        features, weight, shape = kept[-1]
+        d_bias = grad.sum(0)
+        if self.precision == "bf16":
+            grad = grad.bfloat16().float()
+        found = [d_bias, grad.t() @ features]
+        maps = (grad @ weight).view(shape).to(self.dtype)
+        for index in range(len(self.blocks) - 1, -1, -1):
+            convolution, norm = self.blocks[index]
+            maps = maps.contiguous(memory_format=torch.channels_last)
+            d_gamma, d_beta = torch.zeros(2, *norm.weight.shape)
+            if index == 0:
+                d_weight = self._first_backward(maps, kept[0], convolution, norm, d_gamma, d_beta)
+            else:
+                before, weight, moments, y = kept[index]
+                d_y = self._later_backward(maps, y, moments, norm, d_gamma, d_beta)
+                maps, d_weight = self._convolution_backward(d_y, before, weight)
+            # An instance norm takes out what the bias adds, so its gradient is zero.
+            found += [d_beta, d_gamma, torch.zeros(len(d_beta)), d_weight]
+        return found[::-1]
+
+    def _call(self, name: str, *arguments: Any) -> None:
+        given = [
+            ctypes.c_void_p(a.data_ptr())
+            if isinstance(a, Tensor)
+            else ctypes.c_float(a)
+            if isinstance(a, float)
+            else ctypes.byref(a)
+            if isinstance(a, _Shape)
+            else ctypes.c_long(a)
+            for a in arguments
+        ]
+        suffix = "bf16" if self.precision == "bf16" else "fp32"
+        getattr(self.native.library, f"{name}_{suffix}")(*given)
+
+    def _maps(self, images: int, channels: int, height: int, width: int) -> Tensor:
+        return torch.empty(
+            (images, channels, height, width),
+            dtype=self.dtype,
+            memory_format=torch.channels_last,
+        )
+
+    def _first(
+        self, images: Tensor, weight: Tensor, convolution: nn.Conv2d, norm: nn.GroupNorm
+    ) -> tuple[Tensor, Tensor]:
+        shape, height, width = _shape(images, convolution)
+        out = self._maps(len(images), len(weight), height // 2, width // 2)
+        moments = torch.empty(len(images), len(weight), 2)
+        self._call(
+            "first_forward", shape, images, weight.contiguous(), norm.weight, norm.bias,
+            norm.eps, out, moments,
+        )  # fmt: skip
+        return out, moments
+
+    def _first_backward(
+        self, grad: Tensor, kept: Any, convolution: nn.Conv2d, norm: nn.GroupNorm, *sums: Tensor
+    ) -> Tensor:
+        images, weight, moments = kept
+        shape, _, _ = _shape(images, convolution)
+        d_weight = torch.empty(weight.shape)
+        self._call(
+            "first_backward", shape, images, weight.contiguous(), norm.weight, norm.bias,
+            moments, grad, d_weight, *sums,
+        )  # fmt: skip
+        return d_weight
+
+    def _later(self, y: Tensor, norm: nn.GroupNorm) -> tuple[Tensor, Tensor]:
+        images, channels, height, width = y.shape
+        out = self._maps(images, channels, height // 2, width // 2)
+        moments = torch.empty(images, channels, 2)
+        self._call(
+            "later_forward", images, height, width, channels, y, norm.weight, norm.bias,
+            norm.eps, out, moments,
+        )  # fmt: skip
+        return out, moments
+
+    def _later_backward(
+        self, grad: Tensor, y: Tensor, moments: Tensor, norm: nn.GroupNorm, *sums: Tensor
+    ) -> Tensor:
+        images, channels, height, width = y.shape
+        d_y = self._maps(*y.shape)
+        self._call(
+            "later_backward", images, height, width, channels, y, norm.weight, norm.bias,
+            moments, grad, d_y, *sums,
+        )  # fmt: skip
+        return d_y
+
+    def _convolution_backward(
+        self, d_y: Tensor, maps: Tensor, weight: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Gradients of a later convolution's input and weight."""
+        ours = self.precision == "bf16"
+        d_maps, d_weight, _ = torch.ops.aten.convolution_backward(
+            d_y, maps, weight, None, [1, 1], [1, 1], [1, 1], False, [0, 0], 1,
+            [True, not ours, False],
+        )  # fmt: skip
+        if ours:
+            (images, channels, height, width) = maps.shape
+            sums = torch.zeros(channels, 3, 3, channels)
+            self._call("later_weights", images, height, width, channels, maps, d_y, sums)
+            d_weight = sums.permute(0, 3, 1, 2)
+        return d_maps, d_weight
+
+
+class _Network(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, network: Fused, images: Tensor, *parameters: Tensor) -> Tensor:
+        ctx.network, ctx.kept = network, []
+        return network.forward(images, ctx.kept)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        gradients = ctx.network.backward(grad.contiguous(), ctx.kept)
+        ctx.kept = None
+        return None, None, *gradients
+
+
+def _shape(images: Tensor, convolution: nn.Conv2d) -> tuple[_Shape, int, int]:
+    """For ``fused.cpp``, and the sides of the first map."""
+    padding, (height, width) = int(convolution.padding[0]), images.shape[2:]
+    shape = _Shape(len(images), images.shape[1], height, width, padding, convolution.out_channels)
+    return shape, height + 2 * padding - 2, width + 2 * padding - 2
+
+
+def fused(
+    network: nn.Module, shape: Shape, precision: Precision, device: torch.device
+) -> Fused | str:
+    """``network`` in its fused form, or in one line why it runs as torch runs it.
+
+    Args:
+        network: on ``device``. Its later convolutions are laid out channels last, in place.
+        shape: (C, H, W) of its images.
+        precision: of products; a CPU has no tf32, and computes it in fp32.
+        device: where it is.
+    """
+    if device.type != "cpu":
+        return f"on {device.type}"
+    blocks = _blocks(network)
+    if blocks is None:
+        return "not a ConvNet with instance norm and average pooling"
+    library = native()
+    if isinstance(library, str):
+        return library
+    if precision == "bf16" and not library.tiles:
+        return "no AMX, which bf16 needs to be fast"
+    first = blocks[0][0]
+    height, width = (side + 2 * int(first.padding[0]) - 2 for side in shape[1:])
+    deepest = 2 ** len(blocks)
+    if height % deepest or width % deepest or width % 8 or height % 4:
+        return f"maps of {height}x{width} pixels, which do not halve {len(blocks)} times"
+    if first.out_channels % library.group:
+        return f"width {first.out_channels}, not a multiple of {library.group}"
+    if precision == "bf16" and first.in_channels > 3:
+        return f"{first.in_channels} channels in bf16"
+    for convolution, _ in blocks[1:]:
+        weight = convolution.weight
+        weight.data = weight.data.contiguous(memory_format=torch.channels_last)
+    assert isinstance(network, ConvNet)
+    return Fused(blocks, network.classifier, precision, library)
+
+
+def _blocks(network: nn.Module) -> tuple[Block, ...] | None:
+    """The convolution and norm of each block, where all blocks are of the kind that is fused."""
+    if not isinstance(network, ConvNet):
+        return None
+    layers = list(network.features)
+    found: list[Block] = []
+    for first in range(0, len(layers), 4):
+        match layers[first : first + 4]:
+            case [nn.Conv2d() as convolution, nn.GroupNorm() as norm, nn.ReLU(), nn.AvgPool2d()]:
+                if norm.num_groups != norm.num_channels:
+                    return None
+                found.append((convolution, norm))
+            case _:
+                return None
+    return tuple(found)

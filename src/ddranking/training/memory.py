@@ -1,0 +1,91 @@
+"""Too little memory on a device: the same work in smaller pieces, with the same result.
+
+Only what gives the same result in pieces is ever cut: a batch of an evaluation, which counts right
+answers, and a group of trainings that know nothing of each other. The batch of a training is part
+of its rules and stays whole; where a single training does not fit, that is said.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import torch
+
+from ddranking.errors import DDRankingError
+
+Job = TypeVar("Job")
+Answer = TypeVar("Answer")
+
+
+def with_smaller_batches(run: Callable[[int], Answer], size: int) -> Answer:
+    """``run(size)``; where memory runs out ``run`` of half the size, and so on down to one.
+
+    Args:
+        run: computes something that does not depend on the size of its batches.
+        size: images a batch to begin with.
+
+    Raises:
+        DDRankingError: not even one image fits.
+    """
+    while True:
+        try:
+            return run(size)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            if size <= 1:
+                raise _too_large("the evaluation of one image", error) from None
+        # Only here, outside of the handler, the failed attempt's tensors have no holder any more.
+        release()
+        size = max(1, size // 2)
+
+
+def in_smaller_groups(
+    run: Callable[[Sequence[Job]], list[Answer]], group: Sequence[Job]
+) -> list[Answer]:
+    """``run(group)``; where memory runs out each half of the group by itself, and so on.
+
+    Args:
+        run: one answer for each job, in order, that does not depend on the jobs beside it.
+        group: what is run together to begin with.
+
+    Raises:
+        DDRankingError: one job does not fit by itself.
+    """
+    try:
+        return run(group)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        if len(group) <= 1:
+            raise _too_large("one training", error) from None
+    release()
+    middle = len(group) // 2
+    return [*in_smaller_groups(run, group[:middle]), *in_smaller_groups(run, group[middle:])]
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error is for want of memory: a CPU's comes without a type of its own."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    text = str(error)
+    return isinstance(error, RuntimeError) and (
+        "can't allocate memory" in text or "not enough memory" in text
+    )
+
+
+def release() -> None:
+    """Gives memory that nobody holds back to the device."""
+    gc.collect()
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
+
+
+def _too_large(what: str, error: BaseException) -> DDRankingError:
+    first = " ".join(str(error).split())[:200]
+    return DDRankingError(
+        f"{what} needs more memory than the device has ({first}); finished trainings are in the "
+        "store: run the same command again with fewer --workers, or on another --device"
+    )
