@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from ddranking.data.images import Dataset
     from ddranking.distilled.artifact import DistilledSet
     from ddranking.protocol.trial import Arm, Trial
-    from ddranking.running.local import Pool
+    from ddranking.running.local import Engine
+    from ddranking.running.studies import Prepared
     from ddranking.running.study import RealChoice, Study
     from ddranking.running.workbench import Workbench
     from ddranking.scoring.record import Record
@@ -53,6 +54,8 @@ class Runtime:
             run in this process.
         trusted: whether a student ``package.module:callable`` may be imported.
         watcher: told of progress.
+        engine: ``local``, or ``ray`` for the CPUs and GPUs of a cluster.
+        address: of a running Ray cluster; one for this process alone by default.
     """
 
     store: str | Path | None = None
@@ -62,6 +65,8 @@ class Runtime:
     workers: int | None = None
     trusted: bool = False
     watcher: Any = field(default_factory=Silent)
+    engine: str = "local"
+    address: str | None = None
 
 
 @dataclass(frozen=True)
@@ -203,7 +208,49 @@ def study(
     )
 
 
-def pool(workbench: Workbench, runtime: Runtime) -> Pool:
+def studies(
+    files: Sequence[str | os.PathLike[str]],
+    rules: Rules,
+    *,
+    real: RealChoice | None = None,
+    data: str | Dataset | None = None,
+    runtime: Runtime | None = None,
+) -> Prepared:
+    """Many sets under the same rules, checked to be trained as one work; see :func:`study`.
+
+    What is wrong with one set is told of it, and the others are prepared all the same.
+
+    Raises:
+        BadInput: rules, data or a store that fit no set; a whole-set accuracy that is missing.
+    """
+    from ddranking.running.store import Store
+    from ddranking.running.studies import prepare_all
+    from ddranking.running.study import RealChoice
+    from ddranking.running.workbench import Workbench
+
+    runtime = runtime or Runtime()
+    track, recipe = rules.resolve()
+    bench = Workbench(
+        dataset=dataset(data or track.dataset, runtime),
+        distilled={},
+        cache=Path(runtime.cache) if runtime.cache else None,
+        trusted=runtime.trusted,
+        given=rules.given,
+    )
+    return prepare_all(
+        [Path(file) for file in files],
+        load,
+        track,
+        recipe,
+        bench,
+        Store(runtime.store),
+        real=real or RealChoice(),
+        extra_arms=rules.extra_arms,
+        unified=rules.resolve_unified(track),
+    )
+
+
+def pool(workbench: Workbench, runtime: Runtime) -> Engine:
     """The workers of one or more studies of a workbench, as a context manager.
 
     Raises:
@@ -212,6 +259,19 @@ def pool(workbench: Workbench, runtime: Runtime) -> Pool:
     from ddranking.errors import BadInput
     from ddranking.running import local
 
+    if runtime.engine == "ray":
+        from ddranking.running.cluster import RayPool
+
+        return RayPool(
+            workbench,
+            address=runtime.address,
+            device=runtime.device,
+            workers=runtime.workers,
+        )
+    if runtime.engine != "local":
+        raise BadInput("--engine", expected="local or ray", got=repr(runtime.engine))
+    if runtime.address is not None:
+        raise BadInput("--address", expected="--engine ray with it", got="the local engine")
     found = local.devices(runtime.device)
     count = runtime.workers
     if count is None:

@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = ("README.md", "CONTRIBUTING.md", *sorted(f"docs/{p.name}" for p in ROOT.glob("docs/*.md")))
 
 LANGUAGES = ("console", "python", "yaml", "diff", "text", "bibtex")
-ELSEWHERE = ("cd", "git", "make", "pip", "python", "sbatch", "srun", "uv", "uvx")
+ELSEWHERE = ("bash", "cd", "git", "make", "pip", "python", "ray", "sbatch", "srun", "uv", "uvx")
 """Programs other than ours; their lines run nowhere and must stand in a block marked so."""
 
 _FENCE = re.compile(r"^```(\w*)\s*$")

@@ -27,6 +27,7 @@ def build_state(folder: Path) -> None:
     chance = np.random.default_rng(0)
     _parquet(folder / "cifar10", 10, (32, 32, 3), chance)
     _parquet(folder / "kmnist", 10, (28, 28), chance)
+    _distilled_shards(folder / "rded_cifar10_ipc1", chance)
     _class_folders(folder / "flowers", ("daisy", "rose", "tulip"), chance)
 
     def labelled() -> list[Any]:
@@ -56,6 +57,19 @@ def _parquet(folder: Path, classes: int, shape: tuple[int, ...], chance: Any) ->
         labels = np.repeat(np.arange(classes), each)
         images = [{"bytes": _png(shape, label, chance), "path": None} for label in labels]
         pq.write_table(pa.table({"image": images, "label": labels}), folder / f"{half}.parquet")
+
+
+def _distilled_shards(folder: Path, chance: Any) -> None:
+    """A distilled set in two Parquet shards: pictures, classes and a soft label for each."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    folder.mkdir()
+    for shard, labels in enumerate(np.arange(10).reshape(2, 5)):
+        images = [{"bytes": _png((32, 32, 3), label, chance), "path": None} for label in labels]
+        logits = chance.normal(0, 1, (5, 10)).tolist()
+        table = pa.table({"image": images, "class_id": labels, "logits": logits})
+        pq.write_table(table, folder / f"train-{shard:05d}-of-00002.parquet")
 
 
 def _class_folders(folder: Path, names: tuple[str, ...], chance: Any) -> None:

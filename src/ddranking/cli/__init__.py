@@ -39,6 +39,7 @@ for _name, _home in _GROUPS.items():
     app.command(f"ddranking.cli.{_home}", name=_name)
 app.command("ddranking.cli.records:board", name="board")
 app.command("ddranking.cli.tables:data", name="data")
+app.command("ddranking.cli.store:store", name="store")
 
 
 def main(arguments: list[str] | None = None) -> int:

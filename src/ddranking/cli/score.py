@@ -97,8 +97,10 @@ class RuntimeOptions:
     "cpu, cuda or cuda:N; every GPU, or the CPU, by default."
     workers: Annotated[int | None, WHOLE] = None
     "Worker processes; one a CPU core, or one a GPU, by default."
-    engine: Literal["local"] = "local"
-    "What runs the trainings."
+    engine: Literal["local", "ray"] = "local"
+    "What runs the trainings: worker processes of this machine, or a Ray cluster."
+    address: str | None = None
+    "Address of a running Ray cluster, as auto or HOST:PORT; one for this command by default."
     trust_code: Annotated[bool, Parameter(negative="")] = False
     "Import the code of a student named 'package.module:callable'."
 
@@ -110,6 +112,8 @@ class RuntimeOptions:
             device=self.device,
             workers=self.workers,
             trusted=self.trust_code,
+            engine=self.engine,
+            address=self.address,
         )
 
 
@@ -200,12 +204,14 @@ def _row(trial: Trial, known) -> dict[str, object]:
 
 
 def score(
-    file: Path,
+    file: Path | None = None,
+    *,
     rules: RulesOptions,
     arms: ArmOptions = NO_ARMS,
     real: RealOptions = NO_REAL,
     runtime: RuntimeOptions = NO_RUNTIME,
-    *,
+    all_: Annotated[Path | None, Parameter(name="--all")] = None,
+    skip_invalid: Annotated[bool, Parameter(negative="")] = False,
     out: Path | None = None,
     shard: str = "1/1",
     json_: Annotated[bool, Parameter(name="--json", negative="")] = False,
@@ -218,12 +224,22 @@ def score(
         arms: what to train beyond the score.
         real: where the whole-set accuracy comes from.
         runtime: store, data and device.
-        out: the record; records/TRACK/METHOD-DIGEST-RECIPE.json by default.
+        all_: score every packed set of this folder as one work; what they share is trained once.
+        skip_invalid: with --all, leave out sets that cannot be scored instead of stopping.
+        out: the record; records/TRACK/METHOD-DIGEST-RECIPE.json by default. With --all, a folder.
         shard: I/N trains the I-th of N parts of what is pending, for several runs on one store.
         json_: print the scores as JSON.
     """
     where = runtime.runtime()
     part = _shard(shard)
+    if all_ is not None or file is None:
+        from ddranking.cli.many import Order, score_all
+
+        order = Order(rules.rules(arms), real.choice(), where, part, out, skip_invalid)
+        score_all(file, all_, order, as_json=json_)
+        return
+    if skip_invalid:
+        raise BadInput("--skip-invalid", expected="--all with it", got="one file")
     made = study(file, rules.rules(arms), real=real.choice(), runtime=where)
     target = out or default_record_path(made)
     check_writable(target)

@@ -13,7 +13,7 @@ from pathlib import Path
 from ddranking.errors import BadInput
 from ddranking.protocol.plan import Plan
 from ddranking.protocol.trial import Arm, Trial
-from ddranking.running.local import Pool, Watcher
+from ddranking.running.local import Engine, Watcher
 from ddranking.running.store import Store
 from ddranking.running.workbench import Workbench
 from ddranking.running.worker import Done, Task
@@ -85,7 +85,7 @@ class Work:
 
     def run(
         self,
-        pool: Pool,
+        pool: Engine,
         watcher: Watcher,
         shard: Shard = Shard(),
     ) -> dict[str, Observation]:
