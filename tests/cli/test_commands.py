@@ -3,19 +3,21 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 import ddranking
 import ddranking.errors
 from ddranking.cli import _GROUPS, app, main
+from ddranking.cli.tables import Kind
 from ddranking.scoring.record import load_record
 
 from .conftest import SCORE, tree
 
 COMMANDS = [[name] for name in _GROUPS]
 COMMANDS += [["board"], ["board", "build"], ["board", "serve"], ["data"], ["data", "prepare"]]
-KINDS = ("tracks", "recipes", "datasets", "models", "augmentations", "losses", "methods")
+KINDS = get_args(Kind)
 
 
 # --- Help and lists -------------------------------------------------------------------------------
@@ -147,6 +149,16 @@ def test_a_reported_accuracy_is_said_to_be_one(run, good) -> None:
     assert "real_hard is not measured: 97.0% is reported (a paper)" in said.err
     assert "real_hard 97.0% is reported: a paper" in said.out
     assert load_record("r.json").real_hard.kind == "reported"
+
+
+def test_a_score_says_where_a_compiler_would_help(run, good, monkeypatch) -> None:
+    from ddranking.training import arithmetic
+    from ddranking.training.native import NO_COMPILER
+
+    told = f"Trainings are not fused: {NO_COMPILER}."
+    assert told not in run("score", good, *SCORE, "--out", "a.json").err
+    monkeypatch.setattr(arithmetic, "acceleration", lambda *_: f"not fused: {NO_COMPILER}")
+    assert told in run("score", good, *SCORE, "--out", "b.json").err
 
 
 def test_shards_say_what_is_missing(run, good) -> None:

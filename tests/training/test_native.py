@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ddranking.training import native as room
-from ddranking.training.native import Native
+from ddranking.training.native import NO_COMPILER, Native
 
 build = room.native.__wrapped__
 
@@ -110,7 +110,7 @@ def test_a_library_that_does_not_load_is_a_reason(folder: Path, compiler) -> Non
 
 def test_no_compiler_is_a_reason(folder: Path, monkeypatch) -> None:
     monkeypatch.setenv("PATH", "")
-    assert build() == "no compiler (g++ or clang++)"
+    assert build() == NO_COMPILER
     assert not folder.exists()
 
 

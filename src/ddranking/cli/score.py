@@ -18,9 +18,12 @@ from ddranking.errors import BadInput
 from ddranking.protocol.recipe import is_released
 
 if TYPE_CHECKING:
+    from ddranking.protocol.track import Track
     from ddranking.protocol.trial import Trial
+    from ddranking.running.local import Engine
     from ddranking.running.study import Study
     from ddranking.running.work import Shard
+    from ddranking.running.workbench import Workbench
     from ddranking.scoring.record import Record
 
 
@@ -262,7 +265,8 @@ def run_study(made: Study, where: Runtime, part: Shard | None = None) -> Record 
     part = part or Shard()
     crew = pool(made.workbench, where)  # refuses before anything is said
     known = made.known()
-    for line in _preamble(made, len(known)):
+    slow = unfused(made.workbench, made.plan.track, crew)
+    for line in (*_preamble(made, len(known)), *slow):
         print(line, file=sys.stderr)
     bar = TrainingProgress(made.entry.method, made.outlook(known), done=len(known))
     with bar, crew as workers:
@@ -274,6 +278,18 @@ def run_study(made: Study, where: Runtime, part: Shard | None = None) -> Record 
         )
         return None
     return made.record(known)
+
+
+def unfused(workbench: Workbench, track: Track, crew: Engine) -> list[str]:
+    """A line where trainings on this machine's CPU could be faster, and why they are not."""
+    from ddranking.running.local import Pool
+    from ddranking.training.arithmetic import acceleration
+    from ddranking.training.native import NO_COMPILER
+
+    if not isinstance(crew, Pool) or crew.places[0].type != "cpu" or ":" in track.student:
+        return []
+    line = acceleration(track.student, workbench.dataset.train.shape, track.hard.precision)
+    return [f"Trainings are {line}."] if line.endswith(NO_COMPILER) else []
 
 
 def _preamble(made: Study, known: int) -> list[str]:

@@ -27,6 +27,7 @@ SOURCE = Path(__file__).with_name("fused.cpp")
 FLAGS = ("-std=c++20", "-O3", "-march=native", "-fPIC", "-shared")
 SWITCH = "DDRANKING_FUSED"
 FOLDER = "DDRANKING_NATIVE"
+NO_COMPILER = "no compiler was found; with g++ or clang++ ConvNets train about twice as fast"
 BUILD_SECONDS = 120
 CAPABILITIES = ("AVX2", "AVX512")
 """Of ``torch.backends.cpu.get_cpu_capability``: what ``fused.cpp`` is written for."""
@@ -58,7 +59,7 @@ def native() -> Native | str:
         return "a processor without AVX2"
     compiler = shutil.which("g++") or shutil.which("clang++")
     if compiler is None:
-        return "no compiler (g++ or clang++)"
+        return NO_COMPILER
     try:
         folder = _own_folder()
         path = folder / f"fused-{_fingerprint(compiler)}.so"
