@@ -336,7 +336,7 @@ def test_a_page_that_cannot_be_built_or_served(refuses, records, tmp_path) -> No
         (("list", "trackz"), ("trackz", 'Did you mean "tracks"?')),
         (("list", "tracks", "--bogus"), ("--bogus",)),
         (("list", "tracks", "extra"), ("extra",)),
-        (("score",), ("file",)),
+        (("score",), ("--track",)),
         (("score", "x.safetensors"), ("--track",)),
         (("score", "x.safetensors", "--track", "x"), ("--recipe",)),
         (("score", "x.safetensors", *RULES[:4], "--seeds", "many"), ("--seeds", "many")),
