@@ -120,16 +120,25 @@ class Rules:
     @property
     def given(self) -> dict[str, Path]:
         """Files of weights by digest, for a workbench."""
-        if self.teacher is None:
-            return {}
-        try:
-            return {digest_of_file(self.teacher): Path(self.teacher)}
-        except OSError as error:
-            raise BadFile(
-                f"teacher {self.teacher}",
-                expected="a readable file of weights",
-                got=error.strerror or str(error),
-            ) from None
+        return given_weights(self.teacher)
+
+
+def given_weights(file: str | os.PathLike[str] | None) -> dict[str, Path]:
+    """A person's file of weights by its digest; nothing for None.
+
+    Raises:
+        BadFile: it cannot be read.
+    """
+    if file is None:
+        return {}
+    try:
+        return {digest_of_file(file): Path(file)}
+    except OSError as error:
+        raise BadFile(
+            f"teacher {file}",
+            expected="a readable file of weights",
+            got=error.strerror or str(error),
+        ) from None
 
 
 def _resolved(recipe: str | Recipe, track: Track, changes: Sequence[str]) -> Recipe:

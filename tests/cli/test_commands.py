@@ -6,11 +6,15 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+from safetensors.torch import save_file
 
 import ddranking
 import ddranking.errors
+from ddranking import api
 from ddranking.cli import _GROUPS, app, main
 from ddranking.cli.tables import Kind
+from ddranking.distilled.artifact import load
+from ddranking.models import build
 from ddranking.scoring.record import load_record
 
 from .conftest import SCORE, tree
@@ -269,3 +273,30 @@ def test_a_fault_of_our_own_is_not_hidden(monkeypatch) -> None:
     monkeypatch.setattr("ddranking.cli.tables._LISTS", {"tracks": fails})
     with pytest.raises(ZeroDivisionError):
         main(["list", "tracks"])
+
+
+def test_a_reference_is_found_by_sets_of_its_space(run, good, monkeypatch) -> None:
+    space = load(good).card.space.kind
+    for each in {"pixel", "standardized"}:
+        said = run("reference", *SCORE, "--space", each, "--store", each, "--out", f"{each}/r.json")
+        assert said.code == 0, said.err
+        monkeypatch.setenv("DDRANKING_REFERENCES", each)
+        told = json.loads(run("plan", good, *SCORE, "--store", "empty", "--json").out)
+        known = {row["arm"] for row in told["trials"] if row["known"]}
+        assert known == ({"rdm_any"} if each == space else set())
+
+
+def test_a_record_with_weights_of_a_file_is_verified_with_that_file(run, good) -> None:
+    dataset = api.dataset("digits")
+    network = build("mlp", dataset.train.shape, 10, seed=3)
+    save_file(network.state_dict(), "mine.safetensors")
+    weights = "{kind: trained, training: {epochs: 1, batch_size: 64, learning_rate: 0.1}}"
+    taught = (
+        f"--set=labels={{kind: teacher, networks: [{{model: mlp, weights: {weights}}}]}}",
+        "--set=loss={kind: kl}",
+        "--teacher=mine.safetensors",
+    )
+    assert run("score", good, *SCORE, *taught, "--out", "r.json").code == 0
+    again = ("verify", "r.json", "--artifact", good, "--workers", "1", "--device", "cpu")
+    assert "--teacher FILE" in run(*again).line
+    assert run(*again, "--teacher", "mine.safetensors").code == 0

@@ -56,4 +56,12 @@ def test_a_record_without_the_arm_says_how_to_get_it(make_record, tmp_path, caps
     said = capsys.readouterr().err
     assert "--rdm-hard" in said
     assert len(said.splitlines()) == 1
-    assert main(["explain", str(plain), "--png", "/dev/null/plot.png"]) == 2
+    assert str(plain) in said
+
+
+@pytest.mark.parametrize("name", ["/dev/null/plot.png", "plot.jpg", "plot"])
+def test_a_plot_that_cannot_be_is_refused(file, tmp_path, monkeypatch, capsys, name) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["explain", str(file), "--png", name]) == 2
+    assert "--png" in capsys.readouterr().err
+    assert [each.name for each in tmp_path.iterdir()] == [file.name]

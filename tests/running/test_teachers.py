@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,9 @@ from safetensors.torch import load_file, save_file
 from ddranking.errors import BadFile, BadInput, BadProtocol, UnknownName
 from ddranking.models import build
 from ddranking.running.local import Pool
+from ddranking.running.store import Store
 from ddranking.running.teachers import between, teacher
+from ddranking.running.verify import prepare_repeat
 from ddranking.scoring.record import parse_record
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -198,3 +201,28 @@ def test_shared_arms_of_a_taught_recipe_are_measured_once(make_study, recorder) 
     made = reference(work, known)
     assert {seen.trial.arm for seen in made.observations} == {"rdm_any", "teacher"}
     assert study.knows("rdm_any")
+
+
+def test_a_taught_record_is_verified_with_seeds_that_are_not_the_teachers(
+    make_study, candidate, tmp_path, recorder
+) -> None:
+    study = make_study(changes=TAUGHT)
+    record = study.record(run(study, recorder))
+    work = prepare_repeat(record, candidate, study.workbench, Store(tmp_path / "again"))
+    work = replace(work, seeds=(1,))  # the teacher's own is 0
+    [made] = record.plan.teachers
+    assert made.key in work.outlook({})
+    known = run(work, recorder)
+    assert made.key in known
+    seen = work.reruns(known)["syn_any"][0].outcome.test_accuracy
+    assert seen == record.accuracy["syn_any"].values[1]
+
+
+def test_a_trial_of_the_unified_recipe_is_named_by_its_arm(make_study) -> None:
+    tiny = make_study().plan.recipe
+    plan = make_study(changes=("epochs=3",), unified=tiny).plan
+    unified = plan.arm("syn_unified").finals(0.1)[0]
+    assert (unified.arm, plan.roles[unified.key]) == ("syn_any", "syn_unified")
+    assert {plan.roles[trial.key] for arm in plan.arms for trial in arm.finals(arm.rates[0])} == {
+        arm.arm for arm in plan.arms
+    }

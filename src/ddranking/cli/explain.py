@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from ddranking.errors import BadInput
+
 if TYPE_CHECKING:
     from ddranking.scoring.decomposition import Decomposition
     from ddranking.scoring.record import Record
@@ -33,8 +35,10 @@ def explain(
     from ddranking.scoring.record import load_record
 
     loaded = load_record(record)
-    made = decompose(loaded.accuracy)
+    made = decompose(loaded.accuracy, f"record {record}")
     if png is not None:
+        if png.suffix.lower() != ".png":
+            raise BadInput("--png", expected="a name that ends in .png", got=str(png))
         check_writable(png, "--png")
         draw(loaded, made, png)
     if json_:

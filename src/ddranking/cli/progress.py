@@ -15,7 +15,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from ddranking.protocol.trial import Trial
+from ddranking.protocol.trial import Arm, Trial
 
 ARM_NAMES = {
     "real_hard": "whole real set, hard labels",
@@ -35,10 +35,17 @@ class TrainingProgress:
     """A progress bar over all trainings of a study; a line each where there is no terminal.
 
     ``work`` is the effort of each training to do, by trial key, in any unit; ``done`` counts
-    those that are known already.
+    those that are known already; ``roles`` say what arm a trial is for, where it does not itself.
     """
 
-    def __init__(self, title: str, work: Mapping[str, float], done: int = 0) -> None:
+    def __init__(
+        self,
+        title: str,
+        work: Mapping[str, float],
+        done: int = 0,
+        roles: Mapping[str, Arm] | None = None,
+    ) -> None:
+        self.roles = roles or {}
         self.title, self.work, self.count = title, dict(work), done
         self.total = done + len(work)
         self.shares: dict[str, float] = {}
@@ -84,8 +91,10 @@ class TrainingProgress:
         self._show(trial)
         if self.bar.disable:
             rate = f"rate {trial.rate:g}, " if trial.evaluate == "validation" else ""
-            arm = ARM_NAMES.get(trial.arm, trial.arm)
-            print(f"{self.count}/{self.total} {arm}, {rate}seed {trial.seed}", file=sys.stderr)
+            print(
+                f"{self.count}/{self.total} {self._name(trial)}, {rate}seed {trial.seed}",
+                file=sys.stderr,
+            )
 
     def _show(self, trial: Trial) -> None:
         done = sum(self.work.get(key, 0.0) * share for key, share in self.shares.items())
@@ -93,5 +102,8 @@ class TrainingProgress:
             self.task,
             completed=done,
             count=self.count,
-            description=f"{self.title}: {ARM_NAMES.get(trial.arm, trial.arm)}",
+            description=f"{self.title}: {self._name(trial)}",
         )
+
+    def _name(self, trial: Trial) -> str:
+        return ARM_NAMES[self.roles.get(trial.key, trial.arm)]

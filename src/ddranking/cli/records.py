@@ -101,6 +101,7 @@ def build(
 def check(
     *records: Path,
     base: Path | None = None,
+    head: Path | None = None,
     json_: Annotated[bool, Parameter(name="--json", negative="")] = False,
 ) -> int:
     """Check records before they join a board: rules, seeds, arms, derived values, duplicates.
@@ -108,6 +109,7 @@ def check(
     Args:
         records: record files, or folders of them.
         base: the present board's records, to see what would change.
+        head: the folder with the records in it that would take the place of base.
         json_: print JSON.
 
     Returns:
@@ -117,7 +119,9 @@ def check(
 
     from ddranking.board.submission import check as examine
 
-    report = examine(records or (Path("records"),), base=base)
+    report = examine(records or (Path("records"),), base=base, head=head)
+    if not report.files:
+        raise BadInput("board check", expected="at least one record", got="none")
     if json_:
         print(json.dumps(report.to_dict(), indent=1))
         return 0 if report.ok else 1
@@ -126,7 +130,8 @@ def check(
         console.print(report.findings_table())
     if report.changes:
         console.print(report.changes_table())
-    print(f"{len(report.files)} files: {'nothing is wrong' if report.ok else 'see the errors'}")
+    files = f"{len(report.files)} file{'s' if len(report.files) != 1 else ''}"
+    print(f"{files}: {'nothing is wrong' if report.ok else 'see the errors'}")
     return 0 if report.ok else 1
 
 

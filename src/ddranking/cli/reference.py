@@ -20,20 +20,24 @@ def reference(
     runtime: RuntimeOptions = NO_RUNTIME,
     *,
     out: Path,
+    space: str | None = None,
 ) -> None:
     """Train arms that do not depend on an entry, and write them as a reference record.
 
     Put the file into records/reference, or into the folder that $DDRANKING_REFERENCES names: every
-    later score of the same track, recipe and copy of the data finds it there.
+    later score of the same track, recipe and copy of the data finds it there. Random images are
+    trained on in the image space of the sets that they stand beside.
 
     Args:
         rules: track and recipe (the recipe matters to rdm_any alone).
         arms: real_hard (the whole real set), rdm_hard, rdm_any; may be repeated.
         runtime: store, data and device.
         out: the reference record.
+        space: of random images, as of ddranking pack; the dataset's usual one by default.
     """
     from ddranking.cli.progress import ARM_NAMES, TrainingProgress
     from ddranking.cli.score import check_writable
+    from ddranking.data.space import parse_space
     from ddranking.running.shared import prepare_shared
     from ddranking.running.shared import reference as made_of
     from ddranking.running.store import Store
@@ -45,10 +49,12 @@ def reference(
     track, recipe = wanted.resolve()
     check_writable(out)
     cache = Path(where.cache) if where.cache else None
-    bench = Workbench(dataset(track.dataset, where), {}, cache, where.trusted, wanted.given)
-    work = prepare_shared(track, recipe, bench, Store(where.store), arms=arms)
+    data = dataset(track.dataset, where)
+    bench = Workbench(data, {}, cache, where.trusted, wanted.given)
+    own = None if space is None else parse_space(space, data).model_dump(mode="json")
+    work = prepare_shared(track, recipe, bench, Store(where.store), arms=arms, space=own)
     known = work.known()
-    bar = TrainingProgress("Shared arms", work.outlook(known), done=len(known))
+    bar = TrainingProgress("Shared arms", work.outlook(known), len(known), work.plan.roles)
     with bar, pool(bench, where) as workers:
         known = work.run(workers, bar)
     made_of(work, known).save(out)

@@ -161,7 +161,7 @@ def plan(
     for trial in made.plan.only_teachers:
         rules_ = (str(trial.training.epochs), str(trial.training.batch_size))
         seen, name = "yes" if trial.key in known else "no", f"{trial.arm} ({trial.student})"
-        table.add_row(name, f"{trial.rate:g}", str(trial.seed), "test", seen, *rules_)
+        table.add_row(name, f"{trial.rate:g}", "1", "test", seen, *rules_)
     for arm in made.plan.arms:
         rules_ = (str(arm.training.epochs), str(arm.training.batch_size))
         for rate in arm.rates if len(arm.rates) > 1 else ():
@@ -268,7 +268,7 @@ def run_study(made: Study, where: Runtime, part: Shard | None = None) -> Record 
     slow = unfused(made.workbench, made.plan.track, crew)
     for line in (*_preamble(made, len(known)), *slow):
         print(line, file=sys.stderr)
-    bar = TrainingProgress(made.entry.method, made.outlook(known), done=len(known))
+    bar = TrainingProgress(made.entry.method, made.outlook(known), len(known), made.plan.roles)
     with bar, crew as workers:
         known = made.run(workers, bar, part)
     if made.pending(known):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from ddranking.api import Runtime, dataset, load, pool
+from ddranking.api import Runtime, dataset, given_weights, load, pool
 from ddranking.cli.options import PLACE, WHOLE
 from ddranking.cli.score import RuntimeOptions, check_writable
 from ddranking.errors import BadInput, ValueOutOfRange
@@ -48,6 +48,7 @@ def verify(
         "syn_hard",
     ),
     trials: Annotated[int | None, WHOLE] = None,
+    teacher: Annotated[Path | None, PLACE] = None,
     margin: float = 0.02,
     by: str | None = None,
     date: str | None = None,
@@ -62,6 +63,7 @@ def verify(
         artifact: the packed set that was scored.
         arms: syn_any, syn_hard, rdm_any, rdm_hard, real_hard; may be repeated.
         trials: seeds an arm, at least 2; all of the record's by default.
+        teacher: the file of weights that the record was scored with, where it was (--teacher).
         margin: difference of mean accuracies that counts as none, as a fraction.
         by: your name, for the verified mark; without it nothing is written.
         date: YYYY-MM-DD of the mark; today by default.
@@ -85,7 +87,8 @@ def verify(
     with ExitStack() as stack:
         where = runtime.runtime()
         folder = where.store or stack.enter_context(tempfile.TemporaryDirectory())
-        work = _prepare(record, artifact, Path(folder), where, arms, trials)
+        given = given_weights(teacher)
+        work = _prepare(record, artifact, Path(folder), where, arms, trials, given)
         known = _train(work, where)
         tests = work.verdicts(known, margin)
         agrees = all(test.verdict == "agrees" for test in tests.values())
@@ -119,6 +122,7 @@ def _prepare(
     where: Runtime,
     arms: tuple[ArmName, ...],
     trials: Annotated[int | None, WHOLE],
+    given: Mapping[str, Path],
 ) -> Repeat:
     from ddranking.running.store import Store
     from ddranking.running.verify import prepare_repeat
@@ -131,6 +135,7 @@ def _prepare(
         distilled={distilled.digest: distilled},
         cache=Path(where.cache) if where.cache else None,
         trusted=where.trusted,
+        given=given,
     )
     return prepare_repeat(seen, distilled, bench, Store(folder), arms=arms, trials=trials)
 
@@ -141,10 +146,10 @@ def _train(work: Repeat, where: Runtime):
     method, known = work.record.entry.method, work.known()
     crew = pool(work.workbench, where)
     left = work.outlook(known)
-    total = len(work.plan.arms) * len(work.seeds)
+    total = len(work.trials)
     arms = ", ".join(arm.arm for arm in work.plan.arms)
     print(f"{method} on {work.record.track.id}, again: {arms}", file=sys.stderr)
-    bar = TrainingProgress(f"{method}, again", left, done=total - len(left))
+    bar = TrainingProgress(f"{method}, again", left, total - len(left), work.plan.roles)
     with bar, crew as workers:
         return work.run(workers, bar)
 

@@ -147,6 +147,16 @@ class Plan:
         others = (trial for arm in self.arms for trial in arm.pending(validation, done))
         return list({trial.key: trial for trial in (*first, *others)}.values())
 
+    @property
+    def roles(self) -> dict[str, Arm]:
+        """Trial key to the arm that it is for: trials of the unified arms do not say it."""
+        found: dict[str, Arm] = {trial.key: trial.arm for trial in self.teachers}
+        for arm in self.arms:
+            finals = (trial for rate in arm.rates for trial in arm.finals(rate))
+            for trial in (*arm.search, *finals):
+                found.setdefault(trial.key, arm.arm)
+        return found
+
     def arm(self, name: Arm) -> ArmPlan | None:
         return next((arm for arm in self.arms if arm.arm == name), None)
 

@@ -13,12 +13,14 @@ from ddranking.protocol.plan import Entry, RealCopy, make_plan
 from ddranking.protocol.recipe import Recipe
 from ddranking.protocol.track import Track
 from ddranking.protocol.trial import Arm
+from ddranking.running import teachers
 from ddranking.running.references import SCHEMA, Reference
 from ddranking.running.store import Store
 from ddranking.running.study import check_data, shared_observations, usual_space
 from ddranking.running.work import Work
 from ddranking.running.workbench import Workbench
 from ddranking.scoring.observation import Observation
+from ddranking.training import augment
 
 SHARED: tuple[Arm, ...] = ("real_hard", "rdm_hard", "rdm_any")
 
@@ -51,6 +53,9 @@ def prepare_shared(
     usual = usual_space(workbench.dataset)
     copy = RealCopy(workbench.dataset.digest, usual)
     plan = make_plan(track, recipe, Entry(NO_SET, space or usual), copy, arms=arms)
+    for arm in plan.arms:
+        augment.check(arm.training.augmentation, workbench.dataset.train.shape)
+        teachers.check(arm.training.labels, workbench)
     return Work(plan=plan, workbench=workbench, store=store, shared=shared_observations(track))
 
 

@@ -15,6 +15,7 @@ from ddranking.errors import BadDistilledSet, BadInput, MissingData
 from ddranking.protocol.canonical import content_hash
 from ddranking.protocol.plan import Plan
 from ddranking.protocol.trial import IMPLEMENTATION, Arm, Trial
+from ddranking.running import teachers
 from ddranking.running.store import Store
 from ddranking.running.study import check_data, entry_card
 from ddranking.running.work import Work
@@ -41,12 +42,20 @@ class Repeat(Work):
     seeds: tuple[int, ...]
 
     def pending(self, known: Mapping[str, Observation]) -> list[Trial]:
-        """Finals of the chosen seeds that are not trained yet."""
-        return [trial for trial in super().pending(known) if trial.seed in self.seeds]
+        """Finals of the chosen seeds that are not trained yet, and the teachers that they need."""
+        wanted = {trial.key for trial in self.trials}
+        return [trial for trial in super().pending(known) if trial.key in wanted]
+
+    @property
+    def trials(self) -> list[Trial]:
+        """All that is trained: the chosen seeds of every arm, and teachers."""
+        finals = (arm.finals(arm.rates[0])[seed] for arm in self.plan.arms for seed in self.seeds)
+        every = (*self.plan.teachers, *finals)
+        return list({trial.key: trial for trial in every}.values())
 
     def outlook(self, known: Mapping[str, Observation]) -> dict[str, float]:
-        """The effort of each pending training, in image visits; see :meth:`Work.outlook`."""
-        wanted = {trial.key for trial in self.pending(known)}
+        """The effort of each training to do, in image visits; see :meth:`Work.outlook`."""
+        wanted = {trial.key for trial in self.trials}
         return {key: cost for key, cost in super().outlook(known).items() if key in wanted}
 
     def reruns(self, known: Mapping[str, Observation]) -> dict[str, list[Observation]]:
@@ -144,6 +153,7 @@ def prepare_repeat(
                 expected=f"one that the record trained, {', '.join(a.arm for a in plan.arms)}",
                 got=name,
             )
+        teachers.check(arm.training.labels, workbench)
         chosen.append(replace(arm, rates=(record.selection[name].selected,)))
     work = Repeat(
         plan=Plan(record.track, record.recipe, tuple(chosen)),

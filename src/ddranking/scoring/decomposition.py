@@ -54,18 +54,19 @@ class Decomposition:
         return {each.name: _plain(getattr(self, each.name)) for each in fields(self)}
 
 
-def decompose(accuracy: Mapping[str, Estimate]) -> Decomposition:
+def decompose(accuracy: Mapping[str, Estimate], what: str = "record") -> Decomposition:
     """The decomposition of a record's accuracies.
 
     Args:
         accuracy: arm to test accuracy over seeds, the same seeds for every arm.
+        what: how an error names where they come from.
 
     Raises:
         BadInput: ``rdm_hard`` is not there.
     """
     if "rdm_hard" not in accuracy:
         raise BadInput(
-            "record",
+            what,
             expected="random images under the common hard recipe (arm rdm_hard), to start from",
             got=", ".join(accuracy),
             hint="Score again with --rdm-hard, and with --ars to tell labels from augmentation: "
