@@ -39,3 +39,11 @@ def test_an_entry_with_two_records_on_a_track_is_ambiguous(make_record):
 
 def test_no_boards_give_no_standings():
     assert overall([]).standings == ()
+
+
+def test_methods_are_joined_as_the_page_writes_them(make_record):
+    records = records_of(make_record, {"A": (0.3, 0.2), "B": (0.2, 0.3)})
+    card = records[0].entry.model_copy(update={"method": " A\u200b"})
+    records[0] = records[0].model_copy(update={"entry": card})
+    seen = overall(rank(records))
+    assert [s.method for s in seen.standings] == ["A", "B"] and seen.incomplete == ()

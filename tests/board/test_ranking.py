@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import json
 import random
 
 import numpy as np
 import pytest
 
+from ddranking.board.content import content
 from ddranking.board.ranking import LEVEL, common_reference, place, rank, separated
 from ddranking.board.reported import reported_tables
 from ddranking.errors import ValueOutOfRange
@@ -162,3 +164,52 @@ def test_reported_rows_are_the_published_ones():
     }
     for name, score in published.items():
         assert rows[name].ddrs(0.5) == pytest.approx(score, abs=5.1e-5)
+
+
+def test_no_record_renames_a_released_board_or_recipe(make_record):
+    """Titles and sources are in no hash; the oldest of the records tells nothing."""
+    records = [make_record(name) for name in ("A", "B", "C")]
+    texts = {"title": "Hacked", "source": "Hacked", "differs_from_source": ("Hacked",)}
+    for position in range(3):
+        one = records[position].model_copy(
+            update={
+                "created": "1999-01-01T00:00:00Z",
+                "track": records[0].track.model_copy(update={"title": "Hacked"}),
+                "recipe": records[0].recipe.model_copy(update=texts),
+                "dataset": records[0].dataset.model_copy(update={"title": "Hacked"}),
+            }
+        )
+        given = [one, *(other for other in records if other is not records[position])]
+        for order in (given, given[::-1]):
+            boards = rank(order)
+            assert len(boards) == 1 and boards[0].track == records[0].track
+            assert boards[0].dataset == records[0].dataset
+            page = json.dumps(content(boards, {}, {}))
+            assert "Hacked" not in page and records[0].recipe.title in page
+
+
+def test_of_texts_that_nobody_released_the_oldest_counts_on_a_tie(make_record):
+    rules = make_record().track.model_copy(update={"name": "mine"})
+    made = []
+    for name, title, year in (("A", "New", 2027), ("B", "Old", 2025)):
+        record = make_record(name)
+        track = rules.model_copy(update={"title": title})
+        copy = record.dataset.model_copy(update={"title": title})
+        made.append(
+            record.model_copy(update={"track": track, "dataset": copy, "created": f"{year}-01-01"})
+        )
+    for order in (made, made[::-1]):
+        [board] = rank(order)
+        assert (board.track.title, board.dataset.title) == ("Old", "Old")
+
+
+def test_equal_places_follow_their_number_by_name(make_record):
+    names = ("b", "A", "a", "B", "É", "z")
+    records = [make_record(name) for name in names]
+    [board] = rank(records)
+    assert [row.tie for row in board.rows] == list(range(6)), "all of them are first"
+    [shown] = content(rank(crowd(make_record)), {}, {})["boards"]
+    assert sorted(shown["entries"], key=lambda entry: entry["tie"]) == sorted(
+        shown["entries"], key=lambda entry: entry["method"]
+    )
+    assert board.rows[0].ranks == "1–6" and rank(records[:1])[0].rows[0].ranks == "1"

@@ -19,6 +19,8 @@ from typing import Any
 import pytest
 import yaml
 
+from ddranking.scoring.record import load_record
+
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "examples" / "records-repository"
 WORKFLOWS = sorted(
@@ -104,6 +106,29 @@ def test_a_record_by_itself_is_checked_against_the_board(repository, new):
     assert "New (dc)" in done.stdout and "Old (dc)" in done.stdout, "who moves"
 
 
+def test_a_record_in_the_place_of_another_is_refused(repository, new):
+    new.save(repository.records / "cifar10-ipc1-convnet3" / "old-dc.json")
+    repository.propose()
+    assert repository.run(ONLY_RECORDS).returncode == 0, "a changed file may be a correction"
+    done = repository.run(CHECK)
+    words = re.sub(r"[\s│]+", " ", done.stdout)
+    assert done.returncode != 0 and "would replace Old (dc)" in words, done.stderr
+
+
+def test_a_mark_that_came_after_the_fork_is_not_overwritten(repository):
+    """The board has moved on: what counts is its tip, not where the pull request began."""
+    path = Path("records") / "cifar10-ipc1-convnet3" / "old-dc.json"
+    old = load_record(repository.home / "base" / path)
+    old.model_copy(update={"notes": ("mine",)}).save(repository.home / "head" / path)
+    repository.propose()
+    assert repository.run(ONLY_RECORDS).returncode == 0
+    assert repository.run(CHECK).returncode == 0, "a correction in its place"
+    marked = old.invalidate(reason="made of test images", by="Ada", date="2026-02-03")
+    marked.save(repository.home / "base" / path)
+    done = repository.run(CHECK)
+    assert done.returncode != 0 and "was invalidated" in re.sub(r"[\s│]+", " ", done.stdout)
+
+
 def put(path: str, text: str) -> Callable[[Path], None]:
     def write(head: Path) -> None:
         file = head / path
@@ -119,6 +144,16 @@ def link(path: str, target: str) -> Callable[[Path], None]:
 
 def delete(head: Path) -> None:
     (head / "records" / "cifar10-ipc1-convnet3" / "old-dc.json").unlink()
+
+
+def rename(head: Path) -> None:
+    folder = head / "records" / "cifar10-ipc1-convnet3"
+    (folder / "old-dc.json").rename(folder / "older-dc.json")
+
+
+def become_a_link(head: Path) -> None:
+    delete(head)
+    link("records/cifar10-ipc1-convnet3/old-dc.json", "new-dc.json")(head)
 
 
 def executable(head: Path) -> None:
@@ -145,6 +180,8 @@ HOSTILE = {
     "a link to a file outside": link("records/link.json", "/etc/hostname"),
     "a link to a folder": link("records/link.json", ".."),
     "a deleted record": delete,
+    "a renamed record": rename,
+    "a record that becomes a link": become_a_link,
     "an executable": executable,
     "a submodule": another_repository,
     "nothing at all": lambda head: None,

@@ -102,7 +102,9 @@ def test_boards_are_what_the_definitions_say(make_record, entries, seed):
             assert row.highest == entries - sum(better == k for better, _ in apart)
             assert row.on_front == (
                 not any(
-                    (h <= points[k][0] and i >= points[k][1]) and (h, i) != points[k]
+                    h - points[k][0] <= 1e-12
+                    and points[k][1] - i <= 1e-12
+                    and max(points[k][0] - h, i - points[k][1]) > 1e-12
                     for h, i in points
                 )
             )

@@ -179,3 +179,122 @@ def test_changes_tell_who_moves(make_record, tmp_path):
     with console.capture() as caught:
         console.print(report.changes_table(), report.findings_table())
     assert "N (dc)" in caught.get() and "new" in caught.get()
+
+
+@pytest.fixture
+def board(make_record, records, tmp_path):
+    """A board of two files, and a copy of its folder to hand in from."""
+    for root in ("base", "head"):
+        for name in ("Old", "Other"):
+            made = make_record(name).model_copy(update={"picture": records[0].picture})
+            save(made, tmp_path / root / "records" / "cifar10" / f"{name.lower()}.json")
+    return tmp_path
+
+
+def errors_of(board, *files, head: str | None = "head/records"):
+    report = check(files, base=board / "base/records", head=head and board / head)
+    return messages(report)
+
+
+@pytest.mark.parametrize("head", ["head/records", None])
+def test_a_file_in_the_place_of_another_record_is_an_error(board, good, head):
+    there = save(good, board / "head/records/cifar10/old.json")
+    [told] = errors_of(board, there, head=head)
+    assert told.startswith("would replace Old (dc) in cifar10/old.json by another record")
+    report = check([there], base=board / "base/records")
+    assert [(one.entry, one.after) for one in report.changes if one.before] == [("Old (dc)", None)]
+    (board / "base/records/cifar10/list.json").write_text("{}")
+    [told] = errors_of(board, save(good, board / "head/records/cifar10/list.json"), head=head)
+    assert "no record" in told
+    assert not errors_of(board, save(good, board / "head/records/cifar10/new.json"), head=head)
+    assert not errors_of(board, save(good, board / "head/records/old.json"), head=head)
+
+
+def test_no_record_is_missing_from_the_whole_folder(board):
+    head = board / "head/records"
+    assert errors_of(board, head) == []
+    (head / "cifar10/old.json").unlink()
+    [finding] = check([head], base=board / "base/records", head=head).findings
+    assert (finding.file, finding.severity) == ("cifar10/old.json", "error")
+    with pytest.raises(BadInput, match="--head"):
+        check([board / "base/records"], base=board / "base/records", head=head)
+
+
+@pytest.mark.parametrize("place", ["head/records/cifar10/mine.json", "mine.json"])
+def test_a_record_of_the_board_under_another_name_is_an_error(board, place, make_record):
+    old = load_records([board / "base/records/cifar10/old.json"])[0]
+    card = old.entry.model_copy(update={"method": "Mine", "authors": "Me"})
+    stolen = old.model_copy(update={"entry": card, "created": "2027-01-01T00:00:00Z"})
+    later = stolen.observations[0].model_copy(update={"seconds": 2.0})
+    stolen = stolen.model_copy(update={"observations": (later, *stolen.observations[1:])})
+    [told] = errors_of(board, save(stolen, board / place), head=None)
+    assert "the same observations as cifar10/old.json" in told
+    assert "method" in told and "authors" in told
+    plain = errors_of(board, save(old, board / place), head=None)
+    assert bool(plain) == place.startswith("head"), "a file that is nowhere yet is no copy"
+    anew = make_record("Old", syn_any=(0.31, 0.30, 0.31, 0.30, 0.32))
+    report = check([save(anew, board / "head/records/n.json")], base=board / "base/records")
+    assert report.ok and any("measures anew" in told for told in messages(report, "warning"))
+
+
+def test_a_card_that_changes_in_place_is_named(board):
+    path = board / "head/records/cifar10/old.json"
+    old = load_records([path])[0]
+    card = {"method": "New name", "authors": "Me", "paper": "https://a.org", "licence": "MIT"}
+    changed = old.model_copy(
+        update={"entry": old.entry.model_copy(update=card), "notes": ("n",), "picture": None}
+    )
+    report = check([save(changed, path)], base=board / "base/records")
+    [told] = [told for told in messages(report, "warning") if "changes" in told]
+    assert report.ok and told.endswith("of cifar10/old.json on the board")
+    assert all(field in told for field in (*card, "notes", "picture"))
+    assert not check([save(old, path)], base=board / "base/records").findings
+
+
+def test_the_mark_of_an_invalidated_record_stays(board):
+    path, here = board / "base/records/cifar10/old.json", board / "head/records/cifar10/old.json"
+    old = load_records([path])[0]
+    save(old.invalidate(reason="made of test images", by="Ada", date="2026-02-03"), path)
+    [told] = errors_of(board, save(old, here))
+    assert "was invalidated" in told
+    other = old.invalidate(reason="a detail", by="Me", date="2026-02-04")
+    [told] = errors_of(board, save(other, here))
+    assert told == "changes the mark by Ada that invalidates it"
+
+
+def renamed(record, title="Another board"):
+    """The record with every text that no hash covers changed."""
+    return record.model_copy(
+        update={
+            "track": record.track.model_copy(update={"title": title}),
+            "recipe": record.recipe.model_copy(update={"title": title, "source": title}),
+            "dataset": record.dataset.model_copy(update={"title": title}),
+        }
+    )
+
+
+def test_texts_that_are_not_the_released_ones_are_named(board, good):
+    path = save(renamed(good), board / "head/records/cifar10/new.json")
+    told = " ".join(messages(check([path], base=board / "base/records"), "warning"))
+    for words in ("convnet3@1: title", "dc@1: title", "dc@1: source", "dataset title 'Another"):
+        assert words in told
+
+
+def test_a_method_that_is_not_what_is_seen_is_named(good, tmp_path):
+    card = good.entry.model_copy(update={"method": "M\u200bTT "})
+    hidden = good.model_copy(update={"entry": card})
+    [told] = messages(check([save(hidden, tmp_path / "a.json")]), "warning")
+    assert told.endswith("shown as 'MTT'")
+
+
+def test_one_file_is_no_files_and_nothing_is_no_success(good, tmp_path, capsys):
+    from ddranking.cli import main
+
+    save(good, tmp_path / "new.json")
+    assert main(["board", "check", str(tmp_path)]) == 0
+    said = capsys.readouterr().out
+    assert "1 file: nothing is wrong" in said and "1–1" not in said
+    (tmp_path / "new.json").unlink()
+    assert main(["board", "check", str(tmp_path)]) == 2
+    said = capsys.readouterr()
+    assert "at least one record" in said.err and len(said.err.splitlines()) == 1

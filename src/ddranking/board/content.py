@@ -13,7 +13,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ddranking.board.ranking import LEVEL, Board, Row, entry_id
+from ddranking.board.ranking import LEVEL, Board, Row, entry_id, recipe_as_released
 from ddranking.board.reading import Skipped
 from ddranking.board.reported import reported_tables
 from ddranking.board.unified import unified_recipe
@@ -63,12 +63,15 @@ class Shared:
         self._recipes: dict[str, int] = {}
         self._known: dict[str, int] = {}
 
-    def recipe(self, recipe: Recipe) -> int:
-        """The index of a recipe, by its name and content, among :attr:`recipes`."""
+    def recipe(self, recipe: Recipe, track: Track) -> int:
+        """The index of a recipe, by its name and content, among :attr:`recipes`.
+
+        Its texts are the released recipe's where it is that one on ``track``.
+        """
         key = f"{recipe.id} {recipe.hash}"
         if key not in self._recipes:
             self._recipes[key] = len(self.recipes)
-            self.recipes.append(_recipe(recipe))
+            self.recipes.append(_recipe(recipe_as_released(recipe, track)))
         return self._recipes[key]
 
     def index(self, value: Any) -> int:
@@ -113,7 +116,7 @@ def _board(
         },
         "dataset": {"title": tidy(board.dataset.title, SHORT), "digest": board.dataset.digest},
         "reference": None if board.reference is None else _real(board.reference),
-        "unified": None if unified is None else shared.recipe(unified),
+        "unified": None if unified is None else shared.recipe(unified, track),
         "judged": {"w": board.w, "apart": sum(row.lowest - 1 for row in board.rows)},
         "entries": [
             _told(
@@ -154,6 +157,7 @@ def _standing(row: Row) -> dict[str, Any]:
         "best": row.best,
         "worst": row.worst,
         "front": row.on_front,
+        "tie": row.tie,
         "custom": row.custom_recipe,
     }
 
@@ -170,8 +174,8 @@ def _entry(record: Record, shared: Shared) -> dict[str, Any]:
         "digest": card.digest,
         "space": shared.index(tidy(phrase(card.space), SHORT)),
         "softLabels": card.soft_label_kind,
-        "recipe": shared.recipe(record.recipe),
-        "unified": None if record.unified is None else shared.recipe(record.unified),
+        "recipe": shared.recipe(record.recipe, record.track),
+        "unified": None if record.unified is None else shared.recipe(record.unified, record.track),
         "real": shared.index(_real(record.real_hard)),
         "accuracy": {arm: seen.values for arm, seen in record.accuracy.items()},
         "selection": {

@@ -1,8 +1,8 @@
 """Several tracks together: the mean rank of the entries that stand on all of them.
 
-An entry is a method under one recipe. One that misses a track gets no mean: a mean over the
-tracks that happen to be there would compare different things. Ranks are taken anew among the
-complete entries, so that a place among five and a place among fifty are not mixed.
+An entry is a method, named as the page writes it, under one recipe. One that misses a track gets no
+mean: a mean over the tracks that happen to be there would compare different things. Ranks are taken
+anew among the complete entries, so that a place among five and a place among fifty are not mixed.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from ddranking.board.content import SHORT, tidy
 from ddranking.board.ranking import Board, Row, rank
 
 Name = tuple[str, str]
@@ -78,7 +79,7 @@ def overall(boards: Sequence[Board], w: float = 0.5) -> Overall:
 
 
 def _name(row: Row) -> Name:
-    return row.record.entry.method, row.record.recipe.name
+    return tidy(row.record.entry.method, SHORT), row.record.recipe.name
 
 
 def _places(board: Board, complete: set[Name], w: float) -> dict[Name, Row]:

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 from scipy.special import stdtr
@@ -24,8 +25,8 @@ from ddranking.board.weights import (
     rank_range,
 )
 from ddranking.protocol.canonical import content_hash
-from ddranking.protocol.recipe import is_released
-from ddranking.protocol.track import Track
+from ddranking.protocol.recipe import Recipe, is_released, recipe_files
+from ddranking.protocol.track import Track, tracks
 from ddranking.scoring import metrics
 from ddranking.scoring.record import DatasetCopy, RealHard, Record, alpha_estimate, ddrs_estimate
 from ddranking.scoring.statistics import Estimate, estimate
@@ -44,6 +45,7 @@ class Row:
         group: number of the tie group, counted from the top; see :func:`tie_groups`.
         hlr, ior, alpha, ddrs: estimates over seeds; ``hlr`` with the whole-set accuracy that the
             board uses, see :func:`common_reference`.
+        tie: its number, from 0, in the order by name that decides among equal places.
         best, worst: the best and worst place over all weights in [0, 1], exact.
         on_front: no other entry has an HLR as low and an IOR as high.
         custom_recipe: the recipe is not, by name and content, a released one.
@@ -55,6 +57,7 @@ class Row:
     lowest: int
     highest: int
     group: int
+    tie: int
     hlr: Estimate
     ior: Estimate
     alpha: Estimate
@@ -69,11 +72,20 @@ class Row:
         """Method and recipe: the same set under two recipes is two rows."""
         return f"{self.record.entry.method} ({self.record.recipe.name})"
 
+    @property
+    def ranks(self) -> str:
+        """The interval of ranks: "1–3", or "2" where it is a single one."""
+        if self.lowest == self.highest:
+            return str(self.lowest)
+        return f"{self.lowest}–{self.highest}"
+
 
 @dataclass(frozen=True)
 class Board:
     """All records of one track, by content, on one copy of its dataset, by digest.
 
+    Titles are no part of the hashes. ``track`` is the released one where its hash is; other texts
+    are those that most records carry, the oldest on a tie.
     ``reference`` is the whole-set accuracy that every row's HLR is computed with where the records
     disagree, None where each record's own is used. ``invalidated`` stand apart, unranked.
     """
@@ -150,6 +162,7 @@ def _board(records: list[Record], w: float) -> Board:
             lowest=1 + int(better_NN[:, i].sum()),
             highest=len(valid) - int(better_NN[i].sum()),
             group=groups[i],
+            tie=i,
             hlr=hlr[i],
             ior=valid[i].ior,
             alpha=alpha[i],
@@ -164,8 +177,31 @@ def _board(records: list[Record], w: float) -> Board:
         for i in order
     )
     invalidated = sorted((r for r in records if r.invalidated is not None), key=_by_name)
-    first = records[0]
-    return Board(first.track, first.dataset, w, rows, tuple(invalidated), reference)
+    track = _usual([(r.track, r.created) for r in valid or invalidated])
+    dataset = _usual([(r.dataset, r.created) for r in valid or invalidated])
+    return Board(as_released(track), dataset, w, rows, tuple(invalidated), reference)
+
+
+Titled = TypeVar("Titled", Track, DatasetCopy)
+
+
+def _usual(seen: Sequence[tuple[Titled, str]]) -> Titled:
+    """Of equal things under several titles, each with its date: the most frequent, the oldest."""
+    count = Counter(thing.title for thing, _ in seen)
+    best = min(seen, key=lambda one: (-count[one[0].title], one[1], one[0].model_dump_json()))
+    return best[0]
+
+
+def as_released(track: Track) -> Track:
+    """The track with the texts of the released one, where its name and rules are those."""
+    return track if track.custom else tracks()[track.id]
+
+
+def recipe_as_released(recipe: Recipe, track: Track) -> Recipe:
+    """The recipe with the texts of the released one, where its name and rules are those."""
+    if not is_released(recipe, track.dataset, track.ipc):
+        return recipe
+    return recipe_files()[recipe.id].resolve(track.dataset, track.ipc)
 
 
 def common_reference(records: Sequence[Record]) -> RealHard | None:

@@ -6,7 +6,7 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -26,8 +26,8 @@ from ddranking.scoring.record import Record
 from ddranking.scoring.statistics import Estimate
 
 SCRIPTS = ("statistics.js", "elements.js", "charts.js", "table.js", "detail.js", "page.js")
-EMBEDDED_PICTURES = 120_000
-"""Pictures are part of the page up to this many characters together, else files beside it."""
+PAGE_BYTES = 300_000
+"""Pictures are part of the page while it stays under this; the others are files beside it."""
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -58,24 +58,36 @@ def build(records: Sequence[Record], out: Path, *, skipped: Sequence[Skipped] = 
         for number, record in enumerate(board.invalidated)
     ]
     files = {name: f"records/{slug(record, name)}.json" for name, record in named}
-    decoded = {
-        name: picture for name, record in named if (picture := _png(record.picture)) is not None
-    }
-    embedded = sum(len(picture) for picture in decoded.values()) * 4 / 3 <= EMBEDDED_PICTURES
-    pictures = {
-        name: "data:image/png;base64," + base64.b64encode(picture).decode()
-        if embedded
-        else files[name].removesuffix(".json") + ".png"
-        for name, picture in decoded.items()
-    }
+    shown = {row.id: row.record.picture for board in boards for row in board.rows}
+    decoded = {name: data for name, given in shown.items() if (data := _png(given)) is not None}
+    beside = {name: files[name].removesuffix(".json") + ".png" for name in decoded}
+    bare = page(content(boards, beside, files, skipped))
+    inside = embedded(decoded, beside, PAGE_BYTES - len(bare.encode()))
     written: dict[str, bytes] = {files[name]: _bytes(record) for name, record in named}
-    if not embedded:
-        written |= {pictures[name]: picture for name, picture in decoded.items()}
+    written |= {beside[name]: data for name, data in decoded.items() if name not in inside}
     written["README.md"] = _asset("space.md").encode()
-    written["index.html"] = page(content(boards, pictures, files, skipped)).encode()
+    whole = page(content(boards, beside | inside, files, skipped)) if inside else bare
+    written["index.html"] = whole.encode()
     for name, data in written.items():
         _write(Path(out) / name, data)
     return Path(out) / "index.html"
+
+
+def embedded(pictures: Mapping[str, bytes], beside: Mapping[str, str], room: int) -> dict[str, str]:
+    """The pictures that become part of the page, as data URIs, in order while there is room.
+
+    Args:
+        pictures: row id to PNG, the first ones first: boards in their order, rows by rank.
+        beside: row id to the path that the page has where a picture is a file.
+        room: bytes by which the page with all pictures beside it may grow.
+    """
+    inside = {}
+    for name, data in pictures.items():
+        address = "data:image/png;base64," + base64.b64encode(data).decode()
+        if (growth := len(address) - len(beside[name])) < room:
+            inside[name] = address
+            room -= growth
+    return inside
 
 
 def page(data: dict[str, Any]) -> str:

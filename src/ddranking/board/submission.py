@@ -21,12 +21,16 @@ from PIL import Image
 from rich.table import Table
 from rich.text import Text
 
-from ddranking.board.ranking import Row, entry_id, rank
+from ddranking.board.content import SHORT, tidy, track_title
+from ddranking.board.ranking import Row, as_released, entry_id, rank, recipe_as_released
 from ddranking.board.reading import load_records, read_records
+from ddranking.board.replacing import missing, present_board, replacing
 from ddranking.protocol.recipe import is_released, recipe_files
 from ddranking.protocol.track import tracks
 from ddranking.protocol.trial import IMPLEMENTATION
 from ddranking.scoring.record import Record
+
+__all__ = ["CHECKS", "Change", "Finding", "Report", "check", "load_records", "read_records"]
 
 PathLike = str | os.PathLike[str]
 Severity = Literal["error", "warning"]
@@ -78,7 +82,9 @@ class Report:
 
     def findings_table(self) -> Table:
         """The findings for a terminal."""
-        table = Table("File", "", "Finding", title_justify="left", title="Findings")
+        table = Table(title="Findings", title_justify="left")
+        for name in ("File", "", "Finding"):
+            table.add_column(name, overflow="fold")  # a path is not cut
         for finding in self.findings:
             table.add_row(Text(finding.file), finding.severity, Text(finding.message))
         return table
@@ -100,33 +106,45 @@ class Report:
         return table
 
 
-def check(paths: Iterable[PathLike], base: PathLike | Iterable[PathLike] | None = None) -> Report:
+def check(
+    paths: Iterable[PathLike],
+    base: PathLike | Iterable[PathLike] | None = None,
+    head: PathLike | None = None,
+) -> Report:
     """Checks records before they join a board.
 
     Args:
         paths: record files or folders of them.
         base: the present board's records, a folder or files; records in both, by content of what
             was scored and how, are compared. None checks the files by themselves.
+        head: the folder that would take the place of ``base``; the files lie in it. It says which
+            record of the board a file replaces, and where it is itself among ``paths``, no record
+            of the board may be missing from it. None takes a folder of the same name as ``base``
+            around a file, if there is one.
 
     Raises:
         BadFile: a path that does not exist.
-        BadInput: the base itself does not load.
+        BadInput: the base itself does not load, or a file is not in ``head``.
     """
+    paths = list(paths)
     reading = read_records(paths, skip_invalid=True)
-    roots = [] if base is None else [base] if isinstance(base, str | os.PathLike) else list(base)
-    present = [] if base is None else load_records(roots)
+    board = present_board(base, head)
+    present = board.records
+    places = [board.place(file) for file in reading.files]
     findings = [Finding(skipped.file, "error", skipped.reason) for skipped in reading.skipped]
-    for file, record in zip(reading.files, reading.records, strict=True):
-        before = [old for old in present if entry_id(old) == entry_id(record)]
-        for one in CHECKS:
-            findings += [Finding(str(file), *told) for told in one(record, before)]
+    findings += [Finding(name, "error", told) for name, told in missing(paths, board)]
+    for file, record, place in zip(reading.files, reading.records, places, strict=True):
+        before = board.like(record)
+        told = [told for one in CHECKS for told in one(record, before)]
+        told += [*replacing(record, place, board), *_dataset(record, present)]
+        findings += [Finding(str(file), *one) for one in told]
     findings += _duplicates(reading.files, reading.records)
     findings += _same_trainings(reading.files, reading.records, present)
     files = [str(file) for file in reading.files] + [one.file for one in reading.skipped]
     return Report(
         tuple(sorted(files)),
         tuple(sorted(findings, key=lambda one: (one.file, one.severity, one.message))),
-        tuple(changes(present, reading.records)),
+        tuple(changes(present, reading.records, [board.overwritten(place) for place in places])),
     )
 
 
@@ -150,6 +168,36 @@ def _recipe(record: Record, before: Sequence[Record]) -> list[Told]:
     if recipe.id in recipe_files():
         return [("warning", f"recipe {recipe.id} with changed rules: will be shown as custom")]
     return [("warning", f"recipe {recipe.id} is not released: will be shown as custom")]
+
+
+def _titles(record: Record, before: Sequence[Record]) -> list[Told]:
+    """Titles and sources are in no hash; the board shows those of released tracks and recipes."""
+    found: list[Told] = []
+    if track_title(record.track) != track_title(as_released(record.track)):
+        found.append(("warning", f"track {record.track.id}: title is not the released one's"))
+    for recipe in filter(None, (record.recipe, record.unified)):
+        released = recipe_as_released(recipe, record.track)
+        for field in ("title", "source", "differs_from_source"):
+            if getattr(recipe, field) != getattr(released, field):
+                found.append(("warning", f"recipe {recipe.id}: {field} is not the released one's"))
+    return found
+
+
+def _dataset(record: Record, present: Iterable[Record]) -> list[Told]:
+    """The name of a copy is in no digest; the board shows the one that most records carry."""
+    copy = record.dataset
+    known = {old.dataset.title for old in present if old.dataset.digest == copy.digest}
+    if not known or copy.title in known:
+        return []
+    return [("warning", f"dataset title {copy.title!r}: on the board it is {min(known)!r}")]
+
+
+def _method(record: Record, before: Sequence[Record]) -> list[Told]:
+    """Methods are told apart, and joined over tracks, as the page writes them."""
+    shown = tidy(record.entry.method, SHORT)
+    if shown == record.entry.method:
+        return []
+    return [("warning", f"method has spaces or characters that are not seen: shown as {shown!r}")]
 
 
 def _implementation(record: Record, before: Sequence[Record]) -> list[Told]:
@@ -187,8 +235,9 @@ def _history(record: Record, before: Sequence[Record]) -> list[Told]:
     for old in before:
         if old.invalidated and not record.invalidated:
             found.append(("error", f"was invalidated ({old.invalidated.reason}) and is not here"))
-        elif old.observations != record.observations:
-            found.append(("warning", "replaces the observations of a record on the board"))
+        elif old.invalidated and old.invalidated != record.invalidated:
+            mark = old.invalidated
+            found.append(("error", f"changes the mark by {mark.by} that invalidates it"))
     return found
 
 
@@ -234,6 +283,8 @@ def _picture(record: Record, before: Sequence[Record]) -> list[Told]:
 CHECKS: tuple[Check, ...] = (
     _track,
     _recipe,
+    _titles,
+    _method,
     _implementation,
     _trust,
     _history,
@@ -287,12 +338,17 @@ def accuracy(outcome: Any) -> float:
     return outcome.validation_accuracy if read is None else read
 
 
-def changes(present: Sequence[Record], handed_in: Sequence[Record]) -> list[Change]:
+def changes(
+    present: Sequence[Record],
+    handed_in: Sequence[Record],
+    overwritten: Sequence[Record | None] = (),
+) -> list[Change]:
     """What handing in would change: new entries and entries whose place moves, at w = 0.5.
 
-    A record that is on the board already, by what was scored and how, is replaced.
+    A record that is on the board already, by what was scored and how, is replaced; so are those
+    whose files are ``overwritten``.
     """
-    replaced = {entry_id(record) for record in handed_in}
+    replaced = {entry_id(record) for record in (*handed_in, *filter(None, overwritten))}
     after = [record for record in present if entry_id(record) not in replaced] + list(handed_in)
     old, new = _rows(present), _rows(after)
     found = []
@@ -308,7 +364,7 @@ def changes(present: Sequence[Record], handed_in: Sequence[Record]) -> list[Chan
                 entry=row.label,
                 before=None if was is None else was.place,
                 after=None if now is None else now.place,
-                ranks="" if now is None else f"{now.lowest}–{now.highest}",
+                ranks="" if now is None else now.ranks,
                 ddrs=None if now is None else now.ddrs.mean,
             )
         )
