@@ -200,3 +200,29 @@ def test_what_python_judged_is_what_the_page_would(visit, site):
              [judge(entries, w, data.level).limit, judge([...entries], w, data.level).limit])"""
     ):
         assert given == own
+
+
+@pytest.mark.parametrize("w", [0.0, 0.5, 1.0])
+def test_rows_and_bands_of_equals_agree_at_every_weight(visit, make_record, tmp_path, w):
+    """Equal places are in order of names on both sides, whatever the order at w = 0.5 was."""
+    rng = np.random.default_rng(3)
+    hard, soft = [jitter(rng, 0.3), jitter(rng, 0.2)], [jitter(rng, 0.3) for _ in range(6)]
+    made = [
+        make_record(name, syn_hard=hard[k % 2], syn_any=soft[5 - k])
+        for k, name in enumerate(("a", "B", "c", "D", "e", "f"))
+    ]
+    page = visit(build(made, tmp_path).as_uri() + f"#w={w:g}").page
+    [board] = rank(made, w)
+    assert w or len({row.place for row in board.rows}) == 2, "at w = 0 most are equal"
+    names = page.locator("#body button.entry").all_text_contents()
+    assert names == [row.record.entry.method for row in board.rows]
+    groups = page.evaluate("rows.map((row) => row.result.group)")
+    assert groups == [row.group for row in board.rows]
+
+
+def test_the_order_of_equals_is_the_one_that_python_gives(visit, site):
+    page = visit(site.as_uri()).page
+    order = """(ties) => judge(ties.map((tie) => ({ tie, hlr: [0.5, 0.6], ior: [0.1, 0.2] })),
+        0.5, data.level).order"""
+    assert page.evaluate(order, [2, 0, 1]) == [1, 2, 0]
+    assert page.evaluate(order, [0, 1, 2]) == [0, 1, 2]

@@ -324,6 +324,47 @@ def test_marks_of_the_charts_open_entries_and_move_the_weight(visit, site):
     assert page.locator("dialog#entry").is_visible()
 
 
+def test_every_mark_of_the_charts_says_what_it_is_and_lines_can_be_pressed(visit, site):
+    page = visit(site.as_uri()).page
+    titles = page.locator("#scatter .mark title").all_text_contents()
+    assert len(titles) == 8
+    hlr = page.evaluate(
+        "data.boards[0].entries.map((e) => `${e.label}: HLR ${percent(e.hlrEstimate.mean)} %, "
+        "IOR ${percent(e.iorEstimate.mean)} %`)"
+    )
+    assert sorted(titles) == sorted(hlr)
+    assert page.locator("#lines .line title").count() == 8
+    line = page.locator("#lines .line").last
+    line.scroll_into_view_if_needed()
+    start = line.locator(".rank-line").evaluate(
+        """(path) => { const { x, y } = path.getPointAtLength(3), m = path.getScreenCTM();
+             return [x * m.a + m.e, y * m.d + m.f + 3]; }"""
+    )
+    page.mouse.click(*start)
+    settle(page)
+    assert page.locator("dialog#entry").is_visible()
+    name = page.locator("#entry-title bdi").first.text_content()
+    assert line.locator("title").text_content().startswith(f"{name} (")
+
+
+def test_names_in_the_chart_stand_on_no_mark(visit, site):
+    page = visit(site.as_uri()).page
+    hits = page.evaluate(
+        """() => {
+          const points = Array.from({ length: 60 }, (_, k) => ({ id: `${k}`, label: `Method ${k}`,
+            title: "", hlr: 0.3 + 0.01 * (k % 8), ior: 0.1 + 0.02 * Math.floor(k / 8), front: false,
+            labels: "hard", hue: "", pin: 0, named: k % 9 === 0 }));
+          byId("scatter").replaceChildren(scatter(points, 600));
+          const boxes = (name) => [...byId("scatter").querySelectorAll(name)]
+            .map((one) => one.getBoundingClientRect());
+          const names = boxes("text.label"), marks = boxes(".mark");
+          return [names.length, names.filter((a) => marks.some((b) => a.left < b.right
+            && b.left < a.right && a.top + 4 < b.bottom && b.top < a.bottom - 4)).length];
+        }"""
+    )
+    assert hits[0] > 0 and hits[1] == 0, hits
+
+
 @pytest.mark.parametrize("kind", ["csv", "json", "tex"])
 def test_what_is_shown_can_be_saved(visit, site, kind):
     page = visit(site.as_uri()).page
@@ -338,10 +379,12 @@ def test_what_is_shown_can_be_saved(visit, site, kind):
         rows = list(csv.DictReader(io.StringIO(text)))
         assert [row["method"] for row in rows] == names
         assert 0 <= float(rows[0]["ddrs"]) <= 1 and "rank_low" in rows[0]
+        assert {row["real_hard_kind"] for row in rows} == {"reported"}
     elif kind == "json":
         assert [row["method"] for row in json.loads(text)["entries"]] == names
     else:
         assert text.startswith("\\begin{table}") and text.count("\\\\") == len(names) + 1
+        assert "real-hard reported}" in text
 
 
 def test_explanations_come_on_hover_and_focus_and_go_with_escape(visit, site):
@@ -483,9 +526,8 @@ def test_columns_are_offered_where_the_board_has_something_for_them(visit, arms_
     page.select_option("#ipc", "1")
     settle(page)
     page.click("summary:has-text('Columns')")
-    while page.locator("[data-column]:checked").count():
-        page.locator("[data-column]:checked").first.uncheck()
-        settle(page)
+    page.locator("[data-column]:checked").evaluate_all("all => all.forEach((box) => box.click())")
+    settle(page)
     assert page.locator("#head th[data-key]").evaluate_all(heads) == ["entry"]
     page.check("[data-column=ars]")
     settle(page)
@@ -508,7 +550,16 @@ def test_ars_and_the_rank_under_one_recipe_stand_in_the_table(visit, arms_site):
     assert moved == "1 as own", "at w = 0 the recipe does not count"
     page.click("[data-sort=ars]")
     settle(page)
-    assert shown(page)[-1] == "Plain" or shown(page)[0] == "Plain"
+    assert shown(page)[0] == "Plain", "the highest first, missing values last"
+    page.click("[data-sort=ars]")
+    settle(page)
+    assert shown(page)[0] == "Plain", "missing values last the other way round, too"
+    page.click("[data-sort=unified]")
+    settle(page)
+    assert set(shown(page)[:2]) == {"Best", "Second"}
+    page.click("[data-sort=unified]")
+    settle(page)
+    assert set(shown(page)[:2]) == {"Best", "Second"}
     page.click("summary:has-text('Download')")
     with page.expect_download() as caught:
         page.click("[data-save=csv]")
@@ -600,3 +651,154 @@ def test_columns_that_a_reader_chooses_are_shown_on_a_phone_too(visit, arms_site
     page.wait_for_selector("html[data-ready]")
     assert page.locator("th[data-key=ars]").is_visible()
     assert page.evaluate("document.documentElement.scrollWidth") <= 375
+
+
+def test_pins_stay_on_their_board(visit, site):
+    page = visit(site.as_uri()).page
+    for select, value in (("#ipc", "10"), ("#dataset", "cifar10"), ("#ipc", ""), ("#board", "all")):
+        for k in range(2):
+            page.locator("input[data-pin]").nth(k).click()
+            settle(page)
+        assert page.locator("#tray li").count() == 2
+        page.select_option(select, value)
+        settle(page)
+        assert not page.locator("#tray").is_visible() and "pin=" not in page.url, select
+
+
+def test_pins_of_a_shared_address_are_those_of_the_board_once_and_four_at_most(visit, site):
+    page = visit(site.as_uri()).page
+    ids = page.locator("input[data-pin]").evaluate_all("all => all.map((one) => one.dataset.pin)")
+    other = page.evaluate("data.boards[1].entries[0].id")
+    given = ",".join(["nobody", ids[0], ids[0], other, *ids[1:6]])
+    page = visit(f"{site.as_uri()}#pin={given}").page
+    assert page.evaluate("pins()") == ids[:4]
+    assert page.locator("#tray li").count() == 4
+    page.locator("#tray li button").first.click()
+    settle(page)
+    page.locator("input[data-pin]").nth(5).click()
+    settle(page)
+    assert page.evaluate("pins()") == [*ids[1:4], ids[5]]
+
+
+@pytest.mark.parametrize(
+    "nonsense", ["dataset=zz", "ipc=0x1", "labels=zz", "w=0x1", "sort=alpha", "cols=zz", "w="]
+)
+def test_a_value_of_the_address_that_means_nothing_is_the_usual_one(visit, site, nonsense):
+    page = visit(f"{site.as_uri()}#{nonsense}").page
+    assert page.locator("#count").text_content() == "8 entries"
+    assert page.evaluate("JSON.stringify(state) === JSON.stringify(START)")
+    assert page.locator("th[aria-sort=ascending]").get_attribute("data-key") == "place"
+
+
+def test_the_search_box_is_in_step_with_the_address(visit, site):
+    page = visit(site.as_uri()).page
+    page.fill("#q", "mtt")
+    settle(page)
+    page.evaluate(
+        """new Promise((done) => {
+             addEventListener("hashchange", done, { once: true });
+             location.hash = "#q=rded";
+           }).then(() => null)"""
+    )
+    assert page.input_value("#q") == "rded"
+    assert shown(page) == ["RDED"]
+
+
+def test_a_weight_that_is_none_gives_way_to_the_last_one(visit, site):
+    page = visit(f"{site.as_uri()}#w=0.3").page
+    for words in ("7", ""):
+        page.fill("#w-number", words)
+        page.keyboard.press("Tab")
+        assert page.input_value("#w-number") == "0.3"
+
+
+def test_a_dialog_closes_on_its_backdrop_but_not_by_a_drag_that_ends_there(visit, site):
+    page = visit(site.as_uri()).page
+    page.locator("button.entry").first.click()
+    settle(page)
+    title = page.locator("#entry-title").bounding_box()
+    page.mouse.move(title["x"] + 20, title["y"] + 10)
+    page.mouse.down()
+    page.mouse.move(5, 300, steps=4)
+    page.mouse.up()
+    settle(page)
+    assert page.locator("dialog#entry").is_visible()
+    page.mouse.click(5, 300)
+    settle(page)
+    assert not page.locator("dialog#entry").is_visible()
+
+
+def test_menus_close_on_a_click_elsewhere_and_on_escape(visit, site):
+    page = visit(site.as_uri()).page
+    menu = page.locator("details.menu", has=page.locator("#columns"))
+    opened = "menu => menu.open"
+    page.click("summary:has-text('Columns')")
+    page.check("[data-column=alpha]")
+    settle(page)
+    assert menu.evaluate(opened)
+    page.click("h1")
+    assert not menu.evaluate(opened)
+    page.click("summary:has-text('Columns')")
+    page.click("summary:has-text('Download')")
+    assert not menu.evaluate(opened)
+    page.keyboard.press("Escape")
+    assert page.locator("details.menu[open]").count() == 0
+    assert page.evaluate("document.activeElement.textContent") == "Download"
+
+
+def test_several_tracks_together_have_pages_and_no_controls_of_a_single_one(
+    visit, make_record, tmp_path
+):
+    made = [
+        make_record(f"M{k:02d}", track=track, syn_hard=[0.2 + 0.001 * (k + s) for s in range(5)])
+        for track in ("cifar10-ipc1-convnet3", "cifar10-ipc10-convnet3")
+        for k in range(60 if track == "cifar10-ipc1-convnet3" else 55)
+    ]
+    page = visit(build(made, tmp_path).as_uri()).page
+    page.select_option("#labels", "hard")
+    page.select_option("#board", "all")
+    settle(page)
+    assert page.locator("#labels").is_disabled() and page.input_value("#labels") == ""
+    assert not page.locator("#leaders").is_visible()
+    assert not page.locator("#leaders-name").is_visible()
+    assert "soft" in set(page.locator("#reported-body td:nth-child(3)").all_text_contents())
+    first = page.locator("#overall-body th").all_text_contents()
+    assert page.locator("#page-words").text_content() == "Rows 1–50 of 60"
+    page.click("#next")
+    settle(page)
+    second = page.locator("#overall-body th").all_text_contents()
+    assert len(first) == 50 and len(second) == 10 and len({*first, *second}) == 60
+    assert page.locator("#overall-body tr.incomplete").count() == 5
+    page.select_option("#board", index=1)
+    settle(page)
+    assert page.locator("#page-words").text_content() == "Rows 1–50 of 60"
+    assert not page.locator("#labels").is_disabled() and page.input_value("#labels") == "hard"
+
+
+def test_names_are_not_broken_letter_by_letter_on_a_phone(visit, make_record, tmp_path):
+    made = [
+        make_record(name, track=track)
+        for track in ("cifar10-ipc1-convnet3", "cifar10-ipc10-convnet3")
+        for name in ("Trajectory matching", "DM")
+    ]
+    page = visit(build(made, tmp_path).as_uri(), **PHONE).page
+    page.select_option("#board", "all")
+    settle(page)
+    cell = page.locator("#overall-body th", has_text="Trajectory")
+    assert cell.bounding_box()["width"] >= 144
+    assert cell.bounding_box()["height"] < 70
+    assert page.evaluate("document.documentElement.scrollWidth") <= 375
+
+
+def test_the_paper_holds_the_tables_and_none_of_the_controls(visit, site):
+    page = visit(site.as_uri()).page
+    page.emulate_media(media="print")
+    assert page.locator("table.ranking").is_visible()
+    assert not page.locator(".controls").is_visible() and not page.locator(".bar").is_visible()
+
+
+def test_signs_of_latex_are_escaped(visit, site):
+    page = visit(site.as_uri()).page
+    assert page.evaluate("tex('a<b>|\"$_\\\\')") == (
+        r"a\textless{}b\textgreater{}\textbar{}\char34{}\$\_\textbackslash{}"
+    )

@@ -8,6 +8,7 @@ import json
 import re
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 from rich.console import Console
 
@@ -15,7 +16,7 @@ from ddranking.board.content import phrase, tidy
 from ddranking.board.ranking import rank
 from ddranking.board.site import as_script, build, text_table
 from ddranking.errors import BadInput
-from ddranking.scoring.record import Record, load_record
+from ddranking.scoring.record import Invalidation, Record, load_record
 
 HOSTILE = "</script><img src=x onerror=window.hit=1><b>'\"`${1}&amp;\u202e\x07{{7*7}}"
 
@@ -130,13 +131,76 @@ def test_a_hundred_entries_stay_under_300_kilobytes(make_record, tmp_path):
     assert build(records, tmp_path).stat().st_size < 300_000
 
 
-def test_many_or_large_pictures_are_files_beside_the_page(make_record, tmp_path):
-    png = b"\x89PNG\r\n\x1a\n" + bytes(100_000)
+def test_pictures_are_inside_while_the_page_stays_small_the_first_ranks_first(
+    make_record, tmp_path, browser
+):
+    """40 entries with 12 kB of picture each: as many as fit are inside, the others are files."""
+    import io
+
+    from PIL import Image
+
+    made = []
+    for k in range(40):
+        file = io.BytesIO()
+        noise = np.random.default_rng(k).integers(0, 256, (60, 60, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(file, "PNG")
+        syn_hard = [0.2 + 0.003 * k + 0.001 * s for s in range(5)]
+        given = {"picture": base64.b64encode(file.getvalue()).decode()}
+        made.append(make_record(f"M{k:02d}", syn_hard=syn_hard).model_copy(update=given))
+    page = build(made, tmp_path)
+    assert 280_000 < page.stat().st_size < 300_000
+    [data] = [json.loads(s) for s in Elements(page.read_text()).scripts if s.startswith('{"level"')]
+    addresses = [entry["picture"] for entry in data["boards"][0]["entries"]]
+    files = [address for address in addresses if not address.startswith("data:")]
+    assert 0 < len(files) < 40 and len(list((tmp_path / "records").glob("*.png"))) == len(files)
+    assert not any(address.startswith("data:") for address in addresses[-len(files) :])
+    by_name = {record.entry.method: record.picture for record in made}
+    for entry in data["boards"][0]["entries"]:
+        inside = entry["picture"].removeprefix("data:image/png;base64,")
+        if entry["picture"] in files:
+            inside = base64.b64encode((tmp_path / entry["picture"]).read_bytes()).decode()
+        assert inside == by_name[entry["method"]]
+    reader = browser.new_page()
+    reader.goto(f"{page.as_uri()}#entry={data['boards'][0]['entries'][-1]['id']}")
+    reader.wait_for_selector("#entry-body img")
+    reader.evaluate("document.querySelector('#entry-body img').decode()")
+    reader.close()
+
+
+def test_large_pictures_are_files_beside_the_page(make_record, tmp_path):
+    png = b"\x89PNG\r\n\x1a\n" + bytes(300_000)
     picture = base64.b64encode(png).decode()
     records = [make_record(m).model_copy(update={"picture": picture}) for m in ("A", "B")]
     page = build(records, tmp_path)
     assert page.stat().st_size < 200_000
     assert [file.read_bytes() for file in (tmp_path / "records").glob("*.png")] == [png, png]
+
+
+def test_a_board_of_which_everything_was_taken_out_says_so(make_record, tmp_path, browser):
+    mark = Invalidation(reason="trained on test images", date="2026-01-02", by="a maintainer")
+    gone = [make_record(m).model_copy(update={"invalidated": mark}) for m in ("A", "B")]
+    page = browser.new_page()
+    faults: list[str] = []
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.goto(build(gone, tmp_path).as_uri())
+    page.wait_for_selector("html[data-ready]")
+    assert "Every entry of this track was taken out" in page.locator("#lead").text_content()
+    page.fill("#w-number", "0.2")
+    page.wait_for_url("**/index.html#w=0.2")
+    assert page.locator("#invalidated li").count() == 2
+    assert page.locator("#invalidated").is_visible() and not page.locator("#charts").is_visible()
+    assert faults == []
+    page.close()
+
+
+def test_without_scripts_a_notice_stands_above_the_controls(site, browser):
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(site.as_uri())
+    notice = page.locator("noscript .note")
+    assert "needs JavaScript" in notice.text_content()
+    assert notice.bounding_box()["y"] < page.locator(".controls").bounding_box()["y"]
+    context.close()
 
 
 def test_hostile_records_stay_text(make_record, tmp_path):

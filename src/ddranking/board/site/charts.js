@@ -39,13 +39,14 @@ function axes(x, y, frame, words) {
 }
 
 const MARKS = { // labels decide the shape of an entry's mark
-  hard: (x, y, r, rest) => svg("circle", { cx: x, cy: y, r, ...rest }),
-  soft: (x, y, r, rest) => svg("rect", { x: x - r, y: y - r, width: 2 * r, height: 2 * r, ...rest }),
+  hard: (x, y, r, rest, title) => svg("circle", { cx: x, cy: y, r, ...rest }, title),
+  soft: (x, y, r, rest, title) =>
+    svg("rect", { x: x - r, y: y - r, width: 2 * r, height: 2 * r, ...rest }, title),
 };
 
 /**
  * HLR against IOR: one mark an entry, the Pareto front, a line that moveScatter places.
- * `points`: [{id, label, hlr, ior, labels, front, named, pin}] with mean fractions.
+ * `points`: [{id, label, title, hlr, ior, labels, front, named, pin}] with mean fractions.
  */
 function scatter(points, width, height = 360) {
   const frame = { left: 48, right: width - 14, top: 12, bottom: height - 46 };
@@ -67,8 +68,8 @@ function scatter(points, width, height = 360) {
     points.map((p) => MARKS[p.labels](x(p.hlr), y(p.ior), p.pin ? spread + 2 : spread, {
       class: `mark ${p.front ? "on-front" : ""} ${p.hue} ${p.pin ? "pinned" : ""}`,
       "data-entry": p.id,
-    })),
-    pointLabels(points.filter((p) => p.named), x, y, frame));
+    }, svg("title", {}, `${p.title}: HLR ${percent(p.hlr)} %, IOR ${percent(p.ior)} %`))),
+    pointLabels(points, x, y, frame));
   chart.scales = { x, y };
   return chart;
 }
@@ -89,13 +90,13 @@ function moveLines(place, w) {
   fill(place.querySelector(".now"), { x1: at, x2: at }, []);
 }
 
-/** Names beside marks, each at the first of four sides where it hits no other name. */
+/** Names beside marks to be named, each at the first of four sides where it hits nothing. */
 function pointLabels(points, x, y, frame) {
   const taken = points.map((p) => [x(p.hlr) - 6, y(p.ior) - 6, x(p.hlr) + 6, y(p.ior) + 6]);
   const free = (box) => box[0] >= frame.left && box[2] <= frame.right && box[1] >= frame.top
     && box[3] <= frame.bottom
     && taken.every((t) => box[2] < t[0] || box[0] > t[2] || box[3] < t[1] || box[1] > t[3]);
-  return points.map((p) => {
+  return points.filter((p) => p.named).map((p) => {
     const words = p.label.length > 22 ? `${p.label.slice(0, 21)}…` : p.label;
     const wide = 6.6 * words.length, px = x(p.hlr), py = y(p.ior);
     const spot = [[px + 9, py + 4], [px - 9 - wide, py + 4], [px - wide / 2, py - 10],
@@ -109,7 +110,7 @@ function pointLabels(points, x, y, frame) {
 
 /**
  * Rank against w, a line an entry, names at the right by rank at w = 1.
- * `lines`: [{id, label, places: place at each step, pin}]; ranks below `deepest` are cut off.
+ * `lines`: [{id, label, title, places: place at each step, pin}].
  */
 function rankLines(lines, width, height = 360) {
   const room = Math.min(130, width * 0.3);
@@ -137,19 +138,24 @@ function rankLines(lines, width, height = 360) {
         "text-anchor": "middle" }, "weight w of IOR"),
       svg("text", { x: -(frame.top + frame.bottom) / 2, y: 12, class: "name",
         "text-anchor": "middle", transform: "rotate(-90)" }, "rank")),
+    svg("rect", { class: "reach", x: frame.left, y: frame.top, fill: "transparent",
+      width: frame.right - frame.left, height: frame.bottom - frame.top }),
     svg("line", { class: "now", y1: frame.top - 6, y2: frame.bottom }),
-    named.map((line) => svg("path", { class: `rank-line ${line.hue} ${line.pin ? "pinned" : ""}`,
-      "data-entry": line.id, d: stepPath(line.places, x, y) })),
+    named.map((line) => {
+      const d = stepPath(line.places, x, y);
+      return svg("g", { class: `line ${line.hue} ${line.pin ? "pinned" : ""}`,
+        "data-entry": line.id }, svg("title", {}, line.title),
+      svg("path", { class: "hit", d }), svg("path", { class: "rank-line", d }));
+    }),
     named.map((line) => {
       const at = Math.max(y(line.places[steps]) + 4, free + 13);
       free = at;
-      const fits = Math.floor((room - 10) / 6.6);
+      const fits = Math.floor((room - 10) / 7);
       return at > height - 4 ? null : svg("text", { x: frame.right + 8, y: at, class: "label",
         "data-entry": line.id },
+        svg("title", {}, line.title),
         line.label.length > fits ? `${line.label.slice(0, fits - 1)}…` : line.label);
-    }),
-    svg("rect", { class: "reach", x: frame.left, y: frame.top, fill: "transparent",
-      width: frame.right - frame.left, height: frame.bottom - frame.top }));
+    }));
   chart.across = x;
   return chart;
 }

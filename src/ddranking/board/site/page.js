@@ -18,6 +18,7 @@ for (const board of data.boards) {
   const n = board.entries.length; // Python has told the pairs apart at one weight already
   limits.set(board.entries, new Map([[board.judged.w, limitAfter(board.judged.apart,
     (n * (n - 1)) / 2, data.level, board.track.seeds)]]));
+  board.ids = new Set(board.entries.map((entry) => entry.id));
   board.label = `${board.track.title} · ${board.track.student}${board.track.custom ? " · custom" : ""}`;
   board.entries.forEach((entry, k) => {
     entry.hue = k < HUES ? `hue-${k}` : "";
@@ -48,6 +49,7 @@ let resized = 0; // how often; asking for a width would lay the page out
 let moving = 0; // changes of w since it last rested: meanwhile rows out of sight may lag behind
 const table = new RankingTable(byId("head"), byId("body"));
 const pins = () => state.pin.split(",").filter(Boolean);
+const together = () => !board && data.boards.length > 0;
 /** Columns that the board has something for: ARS, say, is measured in some records only. */
 const offered = () => COLUMNS.filter((column) => !column.has || board?.entries.some(column.has));
 const columns = () => offered().filter((column) => column.always
@@ -57,15 +59,30 @@ const columns = () => offered().filter((column) => column.always
 
 let addressTimer = 0;
 
+/** A weight as a number, or null where the text is none in [0, 1]. */
+function asWeight(text) {
+  const w = /^\d*\.?\d*(e-\d+)?$/.test(text) && text !== "" ? Number(text) : NaN;
+  return w >= 0 && w <= 1 ? Math.round(w * 1e6) / 1e6 : null;
+}
+
 function readAddress() {
   const given = Object.fromEntries(new URLSearchParams(location.hash.slice(1)));
   const next = { ...START };
   for (const key of Object.keys(START)) if (key in given) next[key] = given[key];
-  const w = Number.parseFloat(next.w);
-  next.w = w >= 0 && w <= 1 ? w : START.w;
+  const known = (key) => COLUMNS.some((column) => column.key === key);
+  next.w = asWeight(`${next.w}`) ?? START.w;
   next.page = Math.max(1, Number.parseInt(next.page, 10) || 1);
-  if (!COLUMNS.some((column) => column.key === next.sort)) next.sort = START.sort;
+  if (!["", "hard", "soft"].includes(next.labels)) next.labels = "";
+  if (next.cols !== "none" && !next.cols.split(",").some(known)) next.cols = "";
   state = next;
+}
+
+/** Drops from the state what means nothing on the board shown: an address may say anything. */
+function forgetUnknown() {
+  state.pin = [...new Set(pins())].filter((id) => board?.ids.has(id)).slice(0, MOST_PINS).join(",");
+  if (state.sort !== START.sort && !columns().some((column) => column.key === state.sort)) {
+    Object.assign(state, { sort: START.sort, down: "" });
+  }
 }
 
 function writeAddress() {
@@ -84,7 +101,8 @@ function rest() {
 }
 
 function change(values) {
-  moving = (moving || !wanted) && Object.keys(values).join() === "w" ? moving + 1 : 0;
+  const onlyWeight = Object.keys(values).join() === "w", mixed = wanted && !moving;
+  moving = onlyWeight && !mixed ? moving + 1 : 0; // mixed: the coming frame shows more than w
   document.body.classList.toggle("moving", moving > 0);
   Object.assign(state, values);
   clearTimeout(addressTimer);
@@ -112,9 +130,10 @@ const matching = () => data.boards.filter((one) => (!state.dataset
 function chooseBoard() {
   const distinct = (values) => [...new Set(values)];
   const datasets = distinct(data.boards.map((one) => one.track.dataset));
+  if (!datasets.includes(state.dataset)) state.dataset = "";
   const ofDataset = data.boards.filter((one) => !state.dataset || one.track.dataset === state.dataset);
   const ipcs = distinct(ofDataset.map((one) => one.track.ipc)).sort((a, b) => a - b);
-  if (state.ipc && !ipcs.includes(Number(state.ipc))) state.ipc = "";
+  if (!ipcs.map(String).includes(state.ipc)) state.ipc = "";
   const found = matching();
   const largest = found.reduce((a, b) => (b.entries.length > (a?.entries.length ?? -1) ? b : a), null);
   if (state.board !== ALL || found.length < 2) {
@@ -127,8 +146,9 @@ function chooseBoard() {
   options(byId("board"), [...(found.length > 1 ? [[ALL, `All ${found.length} together: mean rank`]]
     : []), ...found.map((one) => [one.id, `${one.label}${copies(one)} (${one.entries.length})`])],
   board ? board.id : ALL);
-  byId("labels").value = state.labels;
-  byId("q").value = document.activeElement === byId("q") ? byId("q").value : state.q;
+  byId("labels").value = together() ? "" : state.labels;
+  byId("labels").disabled = together();
+  if (byId("q").value !== state.q) byId("q").value = state.q;
 }
 
 // Showing
@@ -136,18 +156,19 @@ function chooseBoard() {
 function show() {
   const sight = moving ? table.inSight() : null;
   chooseBoard();
+  forgetUnknown();
   for (const id of ["w", "w-number"]) {
     if (Number.parseFloat(byId(id).value) !== state.w) byId(id).value = state.w;
   }
   byId("w").setAttribute("aria-valuetext", `w is ${state.w}`);
-  const together = !board && data.boards.length > 0;
   byId("ranking").hidden = !board;
   byId("charts").hidden = !board?.entries.length;
-  byId("overall").hidden = !together;
+  byId("overall").hidden = !together();
+  for (const id of ["leaders", "leaders-name"]) byId(id).hidden = !board?.entries.length;
   byId("empty").hidden = data.boards.length > 0;
   if (board) showBoard(sight);
   else showPlain();
-  if (together) showOverall();
+  if (together()) showOverall();
   showReported();
   showDialogs();
 }
@@ -167,10 +188,7 @@ function showBoard(sight) {
     label: board.entries[index].label, result: judged.result(index),
     unified: unified[board.entries[index].among] }));
   showSummary();
-  const shown = filtered();
-  const pages = Math.max(1, Math.ceil(shown.length / PAGE));
-  state.page = Math.min(state.page, pages);
-  const first = (state.page - 1) * PAGE, cut = shown.slice(first, first + PAGE);
+  const shown = filtered(), cut = onePage(shown, byId("no-match"));
   const range = scoreOf({ mean: 0, low: Math.min(...rows.map((row) => row.result.alpha.low)),
     high: Math.max(...rows.map((row) => row.result.alpha.high)) });
   table.show(cut, columns(), { board: board.id, pins: pins(), range, sight,
@@ -180,13 +198,22 @@ function showBoard(sight) {
     : `${shown.length} of `}${counted(rows.length, "entry", "entries")}`;
   byId("no-match").hidden = shown.length > 0 || !rows.length;
   byId("head").closest("table").classList.toggle("chosen", state.cols !== "");
-  byId("pages").hidden = pages < 2;
-  byId("page-words").textContent = `Rows ${first + 1}–${first + cut.length} of ${shown.length}`;
-  byId("previous").disabled = state.page <= 1;
-  byId("next").disabled = state.page >= pages;
   showRules();
   showCharts(shown);
   showPins();
+}
+
+/** The rows of the page asked for; the buttons that turn it stand after `place`. */
+function onePage(all, place) {
+  const pages = Math.max(1, Math.ceil(all.length / PAGE)), bar = byId("pages");
+  state.page = Math.min(state.page, pages);
+  const first = (state.page - 1) * PAGE, cut = all.slice(first, first + PAGE);
+  if (place.nextElementSibling !== bar) place.after(bar);
+  bar.hidden = pages < 2;
+  byId("page-words").textContent = `Rows ${first + 1}–${first + cut.length} of ${all.length}`;
+  byId("previous").disabled = state.page <= 1;
+  byId("next").disabled = state.page >= pages;
+  return cut;
 }
 
 /** The menu of columns, where the board or the address has changed it. */
@@ -208,19 +235,17 @@ function filtered() {
   const found = rows.filter((row) => (!state.labels || row.entry.rules.labels === state.labels)
     && (!words.length || words.every((word) => text(row).includes(word))));
   const column = COLUMNS.find((one) => one.key === state.sort);
-  const sign = state.down ? -1 : 1;
-  if (state.sort !== "place" || state.down) {
-    found.sort((a, b) => {
-      const x = column.value(a), y = column.value(b);
-      return sign * (x < y ? -1 : x > y ? 1 : 0) || a.result.place - b.result.place;
-    });
-  }
+  if (state.sort !== "place" || state.down) found.sort(inOrder(column, state.down));
   return found;
 }
 
 function showSummary() {
   const strip = byId("leaders"), words = byId("lead");
-  if (!rows.length) return showPlain();
+  if (!rows.length) {
+    showPlain();
+    words.textContent = "Every entry of this track was taken out of the ranking, for the reasons below.";
+    return;
+  }
   const [first] = rows, ties = rows.filter((row) => row !== first
     && !judged.surely(first.index, row.index)).length;
   board.leaders ??= leaders(board.entries);
@@ -246,6 +271,7 @@ function showSummary() {
 
 function showRules() {
   const place = byId("rules");
+  byId("invalidated").hidden = !board.invalidated.length;
   if (place.dataset.board === board.id) return;
   place.dataset.board = board.id;
   const { track } = board;
@@ -258,7 +284,6 @@ function showRules() {
     html("h4", {}, "The whole real set is trained with"), facts(Object.entries(track.whole)));
   byId("reference").textContent = referenceWords();
   byId("reference").hidden = !byId("reference").textContent;
-  byId("invalidated").hidden = !board.invalidated.length;
   byId("invalidated-list").replaceChildren(...board.invalidated.map((record) => html("li", {},
     html("b", {}, html("bdi", {}, record.method)), ` (${record.recipe}): ${record.reason} — ${
       record.by}, ${record.date} `, html("a", { href: record.file, download: true }, "Record"))));
@@ -300,7 +325,7 @@ function drawCharts(shown) {
   const oneRecipe = new Set(board.entries.map((entry) => entry.rules.name)).size === 1;
   const name = (row) => (oneRecipe || chosen.length > 40 ? row.entry.method : row.label);
   byId("scatter").replaceChildren(scatter(chosen.map((row) => ({
-    id: row.entry.id, label: name(row),
+    id: row.entry.id, label: name(row), title: row.label,
     hlr: row.entry.hlrEstimate.mean, ior: row.entry.iorEstimate.mean,
     labels: row.entry.rules.labels, front: row.entry.front,
     hue: row.entry.hue, pin: pinned.indexOf(row.entry.id) + 1,
@@ -309,7 +334,7 @@ function drawCharts(shown) {
   const drawn = chosen.filter((row, k) => k < 12 || pinned.includes(row.entry.id));
   const over = placesOver(board.entries, drawn.map((row) => row.index), 200);
   byId("lines").replaceChildren(rankLines(drawn.map((row, k) => ({
-    id: row.entry.id, label: name(row), hue: row.entry.hue,
+    id: row.entry.id, label: name(row), title: row.label, hue: row.entry.hue,
     pin: pinned.indexOf(row.entry.id) + 1,
     places: over[k],
   })), width("lines")));
@@ -327,16 +352,17 @@ function showOverall() {
     html("th", { scope: "col", class: "number" }, term("mean", "Mean rank")),
     html("th", { scope: "col" }, "Entry"),
     boards.map((one) => html("th", { scope: "col", class: "number" }, one.track.title))));
-  byId("overall-body").replaceChildren(
-    ...standings.slice(0, PAGE).map((row) => html("tr", {},
-      html("td", { class: "number" }, html("b", {}, row.mean.toFixed(2)), html("small",
-        { class: "ranks" }, ` ${row.lowest.toFixed(1)}–${row.highest.toFixed(1)}`)),
-      html("th", { scope: "row" }, name(row.name)),
-      row.places.map((place) => html("td", { class: "number" }, `${place}`)))),
-    ...incomplete.slice(0, PAGE).map((row) => html("tr", { class: "incomplete" },
-      html("td", { class: "number" }, "no mean"), html("th", { scope: "row" }, name(row.name)),
-      row.counts.map((count) => html("td", { class: "number" },
-        count === 0 ? "missing" : count === 1 ? "present" : `${count} records`)))));
+  const complete = (row) => html("tr", {},
+    html("td", { class: "number" }, html("b", {}, row.mean.toFixed(2)), html("small",
+      { class: "ranks" }, ` ${row.lowest.toFixed(1)}–${row.highest.toFixed(1)}`)),
+    html("th", { scope: "row" }, name(row.name)),
+    row.places.map((place) => html("td", { class: "number" }, `${place}`)));
+  const lacking = (row) => html("tr", { class: "incomplete" },
+    html("td", { class: "number" }, "no mean"), html("th", { scope: "row" }, name(row.name)),
+    row.counts.map((count) => html("td", { class: "number" },
+      count === 0 ? "missing" : count === 1 ? "present" : `${count} records`)));
+  const cut = onePage([...standings, ...incomplete], byId("overall-body").closest(".scroll"));
+  byId("overall-body").replaceChildren(...cut.map((row) => (row.places ? complete : lacking)(row)));
   byId("overall-words").textContent = `${counted(standings.length, "entry stands",
     "entries stand")} on all ${boards.length} tracks; ${counted(incomplete.length,
     "does not and gets", "do not and get")} no mean.`;
@@ -348,7 +374,7 @@ function showReported() {
     track.dataset === set.dataset && track.ipc === row.ipc);
   const found = data.reported.flatMap((set) => set.rows
     .filter((row) => !data.boards.length || wantedRow(set, row))
-    .filter((row) => !state.labels || row.labels === state.labels)
+    .filter((row) => together() || !state.labels || row.labels === state.labels)
     .map((row) => ({ ...row, set, score: ddrs(state.w * row.ior - (1 - state.w) * row.hlr) })));
   found.sort((a, b) => a.ipc - b.ipc || b.score - a.score);
   byId("reported").hidden = !found.length;
@@ -367,7 +393,6 @@ function showPins() {
   byId("tray-list").replaceChildren(...chosen.map((row, k) => html("li", { class: `pin-${k + 1}` },
     html("bdi", {}, row.label), html("button", { type: "button", "data-pin": row.entry.id,
       "aria-label": `Unpin ${row.label}` }, "×"))));
-  return chosen;
 }
 
 function showDialogs() {
@@ -404,8 +429,8 @@ function pin(id) {
 }
 
 function setWeight(text) {
-  const w = Number.parseFloat(text);
-  if (w >= 0 && w <= 1) change({ w: Math.round(w * 1e6) / 1e6 });
+  const w = asWeight(text);
+  if (w !== null) change({ w });
 }
 
 const SAVES = {
@@ -417,11 +442,13 @@ const SAVES = {
 };
 const savedRow = (row) => Object.assign({}, ...columns().map((column) => column.save(row)));
 
+const openMenus = () => document.querySelectorAll("details.menu[open]");
+const ELSEWHERE = { pin: "", compare: "", page: 1, entry: "" }; // what another board does not share
+
 const ACTIONS = { // by data attribute of what was clicked
-  open: (id) => change({ entry: id }),
   entry: (id) => change({ entry: id }),
   sort: (key) => change(state.sort === key ? { down: state.down ? "" : "1" }
-    : { sort: key, down: ["ddrs", "ior", "alpha"].includes(key) ? "1" : "", page: 1 }),
+    : { sort: key, down: COLUMNS.find((column) => column.key === key).down ? "1" : "", page: 1 }),
   copy: (text, target) => { writeAddress(); copyText(target.dataset.what === "Address"
     ? location.href : text, target.dataset.what); },
   save: (kind) => saveFile(`${board.track.id.replace("@", "-")}.${kind}`, SAVES[kind][0],
@@ -435,13 +462,16 @@ const ACTIONS = { // by data attribute of what was clicked
   toggle: () => setTheme(currentTheme() === "dark" ? "light" : "dark"),
 };
 
+let pressed = null; // where the pointer went down: a drag out of a dialog must not close it
+document.addEventListener("pointerdown", (event) => { pressed = event.target; });
 document.addEventListener("click", (event) => {
+  for (const menu of openMenus()) if (!menu.contains(event.target)) menu.open = false;
   if (event.target.closest("[data-pin]")) pin(event.target.closest("[data-pin]").dataset.pin);
   for (const [name, act] of Object.entries(ACTIONS)) {
     const target = event.target.closest(`[data-${name}]`);
     if (target) act(target.dataset[name], target);
   }
-  if (event.target.matches("dialog")) event.target.close(); // the backdrop
+  if (event.target.matches("dialog") && pressed === event.target) event.target.close(); // backdrop
   if (event.target.matches(".reach")) {
     const box = event.target.getBoundingClientRect();
     setWeight(((event.clientX - box.left) / box.width).toFixed(2));
@@ -452,12 +482,21 @@ document.addEventListener("input", (event) => {
   if (id === "w" || id === "w-number") setWeight(value);
   else if (id === "q") change({ q: value, page: 1 });
   else if (id === "labels") change({ labels: value, page: 1 });
-  else if (["dataset", "ipc"].includes(id)) change({ [id]: value, board: "", page: 1, entry: "" });
-  else if (id === "board") change({ board: value, pin: "", compare: "", page: 1, entry: "" });
+  else if (["dataset", "ipc"].includes(id)) change({ [id]: value, board: "", ...ELSEWHERE });
+  else if (id === "board") change({ board: value, ...ELSEWHERE });
   else if (event.target.dataset.column) {
     change({ cols: [...document.querySelectorAll("[data-column]:checked")]
       .map((box) => box.dataset.column).join(",") || "none" });
   }
+});
+document.addEventListener("change", ({ target }) => {
+  if (target.id === "w-number") target.value = state.w; // what was typed may be no weight
+});
+document.addEventListener("keydown", (event) => {
+  const [menu] = openMenus();
+  if (event.key !== "Escape" || !menu) return;
+  menu.open = false;
+  menu.querySelector("summary").focus();
 });
 byId("entry").addEventListener("close", () => change({ entry: "" }));
 byId("compare-dialog").addEventListener("close", () => change({ compare: "" }));

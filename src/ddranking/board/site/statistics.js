@@ -111,7 +111,9 @@ class Judgement {
       for (let s = 0; s < seeds; s++) this.about[i * seeds + s] -= this.means[i];
     }
     this.places = places(this.means);
-    this.order = this.places.map((_, i) => i).sort((a, b) => this.places[a] - this.places[b] || a - b);
+    const tie = (i) => entries[i].tie ?? i; // Python's order of equals, the same at every w
+    this.order = this.places.map((_, i) => i)
+      .sort((a, b) => this.places[a] - this.places[b] || tie(a) - tie(b));
     this.known = [];
   }
 

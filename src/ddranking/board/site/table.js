@@ -1,6 +1,7 @@
 "use strict";
 // The ranking as a table. A row is {entry, result, label}; a column says how to show, sort and
-// save it. Columns marked `moves` depend on w and are refreshed in place while the slider moves.
+// save it. Columns marked `moves` depend on w and are refreshed in place while the slider moves;
+// those marked `down` show the highest values first. A value of null is missing, and sorts last.
 
 const ARMS = [
   "real_hard", "syn_hard", "syn_any", "rdm_any", "rdm_hard", "syn_noaug", "rdm_noaug",
@@ -15,7 +16,7 @@ const accuracyOf = (entry, arm) => entry.accuracy[arm]
 
 function differenceColumn(key, words) {
   return {
-    key, words, term: key, number: true, shown: true, unit: "%",
+    key, words, term: key, number: true, shown: true, unit: "%", down: key === "ior",
     value: (row) => row.entry[`${key}Estimate`].mean,
     draw: (cell, row) => {
       const value = row.entry[`${key}Estimate`];
@@ -30,9 +31,12 @@ function differenceColumn(key, words) {
 
 function armColumn([arm, words]) {
   return {
-    key: arm, words, term: arm, number: true, shown: false, unit: "%",
+    key: arm, words, term: arm, number: true, shown: false, unit: "%", down: true,
     has: (entry) => accuracyOf(entry, arm),
-    value: (row) => mean(accuracyOf(row.entry, arm) ?? [-1]),
+    value: (row) => {
+      const values = accuracyOf(row.entry, arm);
+      return values ? mean(values) : null;
+    },
     draw: (cell, row) => {
       const values = accuracyOf(row.entry, arm);
       cell.replaceChildren(...(!values ? ["–"] : values.length < 2
@@ -59,12 +63,13 @@ const COLUMNS = [
     key: "entry", words: "Entry", term: "entry", shown: true, always: true,
     value: (row) => row.label.toLowerCase(),
     draw: (cell, row) => cell.replaceChildren(
-      html("button", { class: "entry", type: "button", "data-open": row.entry.id },
+      html("button", { class: "entry", type: "button", "data-entry": row.entry.id },
         html("bdi", {}, row.entry.method)), " ", ...badges(row.entry)),
-    save: ({ entry }) => ({ method: entry.method, recipe: entry.rules.id }),
+    save: ({ entry }) => ({ method: entry.method, recipe: entry.rules.id,
+      real_hard_kind: entry.real.kind }),
   },
   {
-    key: "ddrs", words: "DDRS", term: "ddrs", number: true, shown: true, moves: true,
+    key: "ddrs", words: "DDRS", term: "ddrs", number: true, shown: true, moves: true, down: true,
     value: (row) => row.result.alpha.mean,
     draw: (cell, row, range) => drawScore(cell, row.result.ddrs, range),
     save: ({ result }) => ({ ddrs: result.ddrs.mean, ddrs_low: result.ddrs.low,
@@ -73,8 +78,9 @@ const COLUMNS = [
   differenceColumn("hlr", "HLR"),
   differenceColumn("ior", "IOR"),
   {
-    key: "ars", words: "ARS", term: "ars", number: true, shown: true, has: (entry) => entry.ars,
-    value: (row) => row.entry.ars?.mean ?? -1,
+    key: "ars", words: "ARS", term: "ars", number: true, shown: true, down: true,
+    has: (entry) => entry.ars,
+    value: (row) => row.entry.ars?.mean ?? null,
     draw: (cell, row) => cell.replaceChildren(...(row.entry.ars ? [score(row.entry.ars.mean),
       html("small", {}, ` ± ${((row.entry.ars.high - row.entry.ars.low) / 2).toFixed(3)}`)] : ["–"])),
     save: ({ entry: { ars } }) => ({ ars: ars?.mean ?? null, ars_low: ars?.low ?? null,
@@ -83,7 +89,7 @@ const COLUMNS = [
   {
     key: "unified", words: "Unified", term: "unified", number: true, shown: true, moves: true,
     has: (entry) => entry.iorUnified,
-    value: (row) => row.unified?.place ?? Infinity,
+    value: (row) => row.unified?.place ?? null,
     draw: (cell, row) => cell.replaceChildren(...(row.unified
       ? [`${row.unified.place}`, html("small", {}, ` ${movedWords(row.unified)}`)] : ["–"])),
     save: ({ unified }) => ({ unified_rank: unified?.place ?? null,
@@ -97,6 +103,7 @@ const COLUMNS = [
   },
   {
     key: "alpha", words: "alpha", term: "alpha", number: true, shown: false, moves: true,
+    down: true,
     value: (row) => row.result.alpha.mean,
     draw: (cell, row) => cell.replaceChildren(row.result.alpha.mean.toFixed(4).replace("-", "−")),
     save: ({ result }) => ({ alpha: result.alpha.mean }),
@@ -122,6 +129,14 @@ const COLUMNS = [
     save: ({ entry }) => ({ created: entry.created }),
   },
 ];
+
+/** Compares rows by a column; missing values come last either way, equals by rank. */
+const inOrder = (column, down) => (a, b) => {
+  const x = column.value(a), y = column.value(b);
+  const lacking = (x === null) - (y === null);
+  return lacking || (down ? -1 : 1) * (x < y ? -1 : x > y ? 1 : 0)
+    || a.result.place - b.result.place;
+};
 
 /** How the unified recipe moves an entry: "↑2" is two ranks better than under its own. */
 function movedWords({ own, place }) {
@@ -269,20 +284,24 @@ function asCsv(rows) {
     .map((line) => line.map(quoted).join(",")).join("\n") + "\n";
 }
 
-const TEX = { "\\": "\\textbackslash{}", "~": "\\textasciitilde{}", "^": "\\textasciicircum{}" };
-const tex = (words) => words.replace(/[\\~^&%$#_{}]/g, (sign) => TEX[sign] ?? `\\${sign}`);
+const TEX = { "\\": "\\textbackslash{}", "~": "\\textasciitilde{}", "^": "\\textasciicircum{}",
+  "<": "\\textless{}", ">": "\\textgreater{}", "|": "\\textbar{}", '"': "\\char34{}" };
+const tex = (words) => words.replace(/[\\~^<>|"&%$#_{}]/g, (sign) => TEX[sign] ?? `\\${sign}`);
 
 /** A booktabs table: rank, entry, DDRS, HLR and IOR in percent with half-intervals, ARS if any. */
 function asLatex(rows, caption) {
   const half = (value) => `$\\pm$ ${((100 * (value.high - value.low)) / 2).toFixed(1)}`;
   const points = (value) => `$${(100 * value.mean).toFixed(1)}$ ${half(value)}`;
   const ars = rows.some(({ entry }) => entry.ars);
+  const reported = rows.filter(({ entry }) => entry.real.kind === "reported").length;
+  const mark = !reported ? "" : `, real-hard reported${
+    reported < rows.length ? ` for ${reported} of ${rows.length}` : ""}`;
   const lines = rows.map(({ entry, result, label }) => [
     `${result.place} (${result.lowest}--${result.highest})`, tex(label),
     score(result.ddrs.mean), points(entry.hlrEstimate), points(entry.iorEstimate),
     ...(ars ? [entry.ars ? score(entry.ars.mean) : "--"] : []),
   ].join(" & ") + " \\\\");
-  return ["\\begin{table}", "\\centering", `\\caption{${tex(caption)}}`,
+  return ["\\begin{table}", "\\centering", `\\caption{${tex(caption + mark)}}`,
     `\\begin{tabular}{llrrr${ars ? "r" : ""}}`, "\\toprule",
     `Rank & Entry & DDRS & HLR (\\%) & IOR (\\%)${ars ? " & ARS" : ""} \\\\`, "\\midrule", ...lines,
     "\\bottomrule", "\\end{tabular}", "\\end{table}", ""].join("\n");
