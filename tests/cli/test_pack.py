@@ -64,3 +64,18 @@ def test_partition_and_limits(run, tmp_path):
 def test_a_repository_that_is_none(run, tmp_path):
     said = run("pack", "hub:nobody", "--out", tmp_path / "x.safetensors")
     assert said.code == 2 and "hub:owner/name" in said.line
+
+
+def test_classes_and_constants_at_the_command_line(run, tmp_path):
+    images = np.random.default_rng(0).normal(size=(10, 1, 8, 8)).astype(np.float32)
+    np.savez(tmp_path / "x.npz", x=images, y=np.arange(10))
+    said = ("--dataset", "digits", "--method", "m", "--space", "standardized:0.5/0.25")
+    out = tmp_path / "x.safetensors"
+    packed = run(
+        "pack", tmp_path / "x.npz", *said, "--classes", "1,0,2,3,4,5,6,7,8,9", "--out", out
+    )
+    assert packed.code == 0, packed
+    assert load(out).labels.tolist() == [1, 0, 2, 3, 4, 5, 6, 7, 8, 9]
+    assert load(out).card.space.std == (0.25,)
+    wrong = run("pack", tmp_path / "x.npz", *said, "--classes", "1,b", "--out", out)
+    assert wrong.code == 2 and "whole numbers" in wrong.line

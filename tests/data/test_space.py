@@ -49,6 +49,10 @@ def test_the_json_form_is_the_published_one() -> None:
         ("pixels", UnknownName, "Did you mean 'pixel'"),
         ("pixel:mtt", UnknownName, "space: expected one of"),
         ("standardized:mmt", UnknownName, "Did you mean 'mtt'"),
+        ("standardized:0/0", BadInput, "greater than 0"),
+        ("standardized:0,0/1", BadInput, "2 means but 3"),
+        ("standardized:a/1", BadInput, "in numbers"),
+        ("standardized:0/1/2", BadInput, "in numbers"),
         ({"kind": "zca", "variant": "kornja"}, BadInput, "variant"),
         ({"kind": "zca", "eps": 0}, BadInput, "eps"),
         ({"kind": "pixel", "mean": [0.5]}, BadInput, "mean: Extra inputs"),
@@ -120,3 +124,19 @@ def test_applying_never_writes_into_its_argument() -> None:
 def test_constants_for_other_channels_are_refused() -> None:
     with pytest.raises(BadInput, match="constants for 3 channels, got 1"):
         fit(Standardized(mean=(0.5,), std=(0.5,)), images())
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_pixels_from_minus_one_to_one_have_a_name_everywhere(name) -> None:
+    entry = facts(name)
+    space = parse_space("standardized:half", entry)
+    assert space == Standardized(mean=(0.5,) * entry.channels, std=(0.5,) * entry.channels)
+    levels = np.array([0, 255], np.uint8).reshape(2, 1, 1, 1).repeat(entry.channels, 1)
+    ends = fit(space, Images(levels, np.arange(2))).apply(levels)
+    assert (ends[0] == -1).all() and (ends[1] == 1).all()
+
+
+def test_constants_may_be_numbers() -> None:
+    given = parse_space("standardized:0.5,0.4,0.3/0.25", CIFAR)
+    assert given == Standardized(mean=(0.5, 0.4, 0.3), std=(0.25, 0.25, 0.25))
+    assert parse_space("standardized:0/1", CIFAR) == Standardized(mean=(0.0,) * 3, std=(1.0,) * 3)

@@ -129,7 +129,10 @@ def _alone_rows(bench: Bench) -> Iterator[str]:
         yield from _alone(name, bench.published[name])
 
 
-SPACES = ("pixel", "standardized", "standardized:true", "standardized:imagenet", "zca", "zca-kip")
+SPACES = (
+    "pixel", "standardized", "standardized:true", "standardized:imagenet", "standardized:half",
+    "zca", "zca-kip",
+)  # fmt: skip
 
 
 def _of(published: dict[str, DistilledSet], dataset: str) -> DistilledSet:

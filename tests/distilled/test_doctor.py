@@ -63,6 +63,41 @@ def test_a_permutation_is_wrong_and_says_which() -> None:
     found = said(carded(GOOD, labels=order[GOOD.labels], sorted=False))["class order"]
     assert found.severity == "wrong"
     assert found.evidence["likely"] == {int(order[k]): k for k in range(10)}
+    assert found.fix == "--classes " + ",".join(str((k + 3) % 10) for k in range(10))
+
+
+def test_classes_in_turns_are_told_from_a_permutation(tmp_path) -> None:
+    """Image i is of class i mod 10, and packing took class order."""
+    turned = GOOD.images.reshape(10, 3, *GOOD.images.shape[1:]).swapaxes(0, 1)
+    spoilt = carded(GOOD, images=np.ascontiguousarray(turned).reshape(GOOD.images.shape))
+    found = said(spoilt)["class order"]
+    assert (found.severity, found.fix) == ("wrong", "--undo interleaved")
+    save(spoilt, tmp_path / "turned.safetensors")
+    right = pack([tmp_path / "turned.safetensors"], options=PackOptions(undo=["interleaved"])).set
+    np.testing.assert_array_equal(right.images, GOOD.images)
+    assert said(right)["class order"].severity == "ok"
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_permuted_blocks_do_not_take_turns(seed) -> None:
+    order = np.random.default_rng(seed).permutation(10)
+    blocks = GOOD.images.reshape(10, 3, *GOOD.images.shape[1:])[order]
+    found = said(carded(GOOD, images=blocks.reshape(GOOD.images.shape)))["class order"]
+    assert "interleaved" not in found.fix
+
+
+def test_real_images_from_minus_one_to_one(tmp_path) -> None:
+    """As diffusion and GAN code stores them: the space is proven, the training images found."""
+    real = make("random", DIGITS, 2)
+    half = carded(real, images=real.images * 2 - 1, space=CHOICES[1].space)
+    found = said(half)
+    assert (found["space"].severity, found["space"].fix) == ("wrong", "--space standardized:half")
+    assert found["real images"].evidence["same"] == 20
+    alone = doctor.examine(half, None)[0]
+    assert (alone.severity, alone.fix) == ("wrong", "--space standardized:half")
+    save(half, tmp_path / "half.safetensors")
+    fixed = pack([tmp_path / "half.safetensors"], options=PackOptions(space="standardized:half"))
+    assert said(fixed.set)["space"].severity == "ok"
 
 
 def soft(kind: str, values: np.ndarray) -> DistilledSet:
@@ -82,7 +117,7 @@ PROBABILITIES = np.exp(LOGITS) / np.exp(LOGITS).sum(1, keepdims=True)
         ("probabilities", PROBABILITIES, "ok", "probabilities, as declared", ""),
         ("logits", PROBABILITIES, "wrong", "sums to one", "--soft-label-kind probabilities"),
         ("logits", ONE_HOT - 0.1, "note", "regression targets", "--drop-soft-labels"),
-        ("logits", 50 * LOGITS, "note", "are hard", "--drop-soft-labels"),
+        ("logits", 50 * LOGITS, "note", "are hard", "none needed"),
         ("logits", np.roll(LOGITS, 5, 0), "wrong", "the class of only", "labels that belong"),
         ("logits", np.stack([LOGITS, LOGITS], 1), "ok", "logits, as declared", ""),
     ],

@@ -49,7 +49,7 @@ REFUSED = {
     "pixels_fit_space": [
         ({"images": IMAGES.astype(np.uint8)}, "8-bit images are pixels"),
         ({"images": with_pixel(200), "space": "pixel"}, r"look like 0\.\.255"),
-        ({"images": with_pixel(-0.5), "space": "pixel"}, "mean 0 and std 1"),
+        ({"images": with_pixel(-0.5), "space": "pixel"}, "standardized:0/1"),
         ({"images": with_pixel(1.002), "space": "pixel"}, r"values in \[0, 1\]"),
     ],
     "constants_fit": [

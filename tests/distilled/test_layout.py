@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from ddranking import api
+from ddranking.data.space import Standardized
 from ddranking.distilled import doctor
 from ddranking.distilled.artifact import DistilledSet, as_float
 from ddranking.distilled.candidates import candidates, cosine
-from ddranking.distilled.layout import compare
+from ddranking.distilled.layout import compare, inverted
 from ddranking.distilled.mistakes import COLOUR, LAYOUTS, make
 from ddranking.methods.baselines import make as baseline
 
@@ -60,6 +61,7 @@ def test_another_class_order_is_no_layout() -> None:
     for _ in range(20):
         labels = chance.permutation(10)[GOOD.labels]
         assert not compare(replace(GOOD, labels=labels), CHOICES).wrong
+        assert inverted(replace(GOOD, labels=labels), CHOICES[0]) is None
 
 
 def test_ahead_and_error_agree_with_a_slow_jackknife() -> None:
@@ -78,6 +80,22 @@ def test_ahead_and_error_agree_with_a_slow_jackknife() -> None:
     whole, *parts = kept
     assert seen.ahead == pytest.approx(whole)
     assert seen.error == pytest.approx(float(np.sqrt(np.var(parts) * 9)), rel=1e-4)
+
+
+@pytest.mark.parametrize("number", [0, 1, 4])
+def test_negatives_are_named_and_undone(number) -> None:
+    made = placed(number)
+    space = made.card.space
+    constants = (space.mean, space.std) if isinstance(space, Standardized) else ((0,), (1,))
+    wrong = replace(made, images=make("inverted", made.images, constants))
+    found = {each.subject: each for each in doctor.examine(wrong, DIGITS, choices=CHOICES)}
+    assert (found["layout"].severity, found["layout"].fix) == ("wrong", "--undo inverted")
+    assert found["space"].severity == found["class order"].severity == "ok"
+    right = doctor.upright(wrong, CHOICES).set
+    np.testing.assert_allclose(right.images, made.images, atol=1e-6)
+    assert inverted(made, CHOICES[number]) is None
+    zca = CHOICES[2]
+    assert inverted(replace(made, images=-made.images), zca) is None
 
 
 def dict_of(name: str) -> np.ndarray:

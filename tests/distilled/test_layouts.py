@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.numpy
 from PIL import Image
 
 from ddranking.data.catalog import facts
@@ -318,3 +319,113 @@ def test_sets_that_a_network_makes_are_refused(tmp_path, trees):
     save(tmp_path / "rtp_cifar10", trees, checkpoint=factors)
     with pytest.raises(BadInput, match="an entry called images, x or data"):
         pack([tmp_path / "rtp_cifar10"])
+
+
+# Layouts of one's own.
+
+OWN = PackOptions(method="m", space="standardized")
+
+
+def test_images_from_minus_one_to_one_name_their_space(tmp_path):
+    images = np.tanh(floats(10))
+    np.savez(tmp_path / "x.npz", x=images, y=classes(1))
+    with pytest.raises(BadDistilledSet, match="--space standardized:half"):
+        pack([tmp_path / "x.npz"], dataset="cifar10", options=PackOptions(method="m"))
+    with pytest.raises(BadDistilledSet, match="--space standardized:half"):
+        pack([tmp_path / "x.npz"], dataset="cifar10", options=replace(OWN, space="pixel"))
+    options = replace(OWN, space="standardized:half")
+    made = pack([tmp_path / "x.npz"], dataset="cifar10", options=options).set
+    assert made.card.space == Standardized(mean=(0.5,) * 3, std=(0.5,) * 3)
+
+
+def test_everything_missing_is_one_message(tmp_path):
+    soft = np.random.default_rng(0).normal(size=(10, 10))
+    np.savez(tmp_path / "x.npz", x=np.abs(np.tanh(floats(10))), y=soft)
+    with pytest.raises(BadDistilledSet) as caught:
+        pack([tmp_path / "x.npz"], dataset="cifar10", ipc=1)
+    for flag in ("--method", "--space pixel", "--soft-label-kind logits"):
+        assert flag in str(caught.value)
+
+
+def test_tensors_without_a_card(tmp_path):
+    file = tmp_path / "x.safetensors"
+    tensors = {"syn_images": floats(20), "syn_labels": classes(2)}
+    safetensors.numpy.save_file(tensors, file)
+    made = pack([file], dataset="cifar10", options=OWN).set
+    np.testing.assert_array_equal(made.images, floats(20))
+    np.testing.assert_array_equal(made.labels, classes(2))
+    file.write_bytes(file.read_bytes()[:-9])
+    with pytest.raises(BadFile, match="whole"):
+        pack([file], dataset="cifar10", options=OWN)
+
+
+SHUFFLED = np.random.default_rng(3).permutation(10)
+
+
+def test_classes_are_renumbered_with_their_soft_labels(tmp_path):
+    soft = floats(10)[:, 0, 0, :10] + 20 * np.eye(10, dtype=np.float32)
+    np.savez(tmp_path / "x.npz", x=floats(10), y=np.arange(10), soft=soft)
+    options = replace(OWN, classes=[int(k) for k in SHUFFLED], soft_label_kind="logits")
+    made = pack([tmp_path / "x.npz"], dataset="cifar10", options=options).set
+    np.testing.assert_array_equal(made.labels, SHUFFLED)
+    assert made.soft_labels is not None
+    for old, new in enumerate(SHUFFLED):
+        np.testing.assert_array_equal(made.soft_labels[:, new], soft[:, old])
+    for wrong in ([0, 1], [0] * 10):
+        with pytest.raises(BadInput, match="each of 0 to 9 once"):
+            pack([tmp_path / "x.npz"], dataset="cifar10", options=replace(options, classes=wrong))
+
+
+IMAGES = floats(20)
+TREES = {
+    "by class": {str(k): IMAGES[2 * k : 2 * k + 2] for k in range(10)},
+    "nested": {"epoch": 5.0, "best": {"images": IMAGES, "labels": classes(2)}},
+    "a pair as data": {"data": [IMAGES, classes(2)], "accs": {}},
+    "classes first": {"images": IMAGES.reshape(10, 2, 3, 32, 32)},
+    "classes first, labels too": {
+        "images": IMAGES.reshape(10, 2, 3, 32, 32), "labels": classes(2).reshape(10, 2),
+    },
+    "a tensor, classes first": IMAGES.reshape(10, 2, 3, 32, 32),
+    "flat": {"images": IMAGES.reshape(20, -1), "labels": classes(2)},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TREES)
+def test_layouts_of_tensors(tmp_path, trees, name):
+    save(tmp_path, trees, x=TREES[name])
+    made = pack([tmp_path / "x.pt"], dataset="cifar10", options=OWN).set
+    np.testing.assert_array_equal(made.images, IMAGES)
+    np.testing.assert_array_equal(made.labels, classes(2))
+
+
+@pytest.mark.parametrize("pattern", ["{}", "class_{}", "{}_of_ten"])
+def test_a_file_for_each_class(tmp_path, pattern):
+    for k in range(10):
+        np.save(tmp_path / f"{pattern.format(k)}.npy", IMAGES[2 * k : 2 * k + 2])
+    made = pack([tmp_path], dataset="cifar10", options=OWN).set
+    np.testing.assert_array_equal(made.images, IMAGES)
+    np.testing.assert_array_equal(made.labels, classes(2))
+
+
+def test_pictures_in_one_folder(tmp_path):
+    own = pixels(20)
+    for index, image in enumerate(own):
+        Image.fromarray(image).save(tmp_path / f"class{index // 2}_img{index}.png")
+    made = pack([tmp_path], dataset="cifar10", options=PackOptions(method="m")).set
+    np.testing.assert_array_equal(made.images, own.transpose(0, 3, 1, 2))
+    np.testing.assert_array_equal(made.labels, classes(2))
+    Image.fromarray(own[0]).save(tmp_path / "other.png")
+    with pytest.raises(BadDistilledSet, match="one folder for each class"):
+        pack([tmp_path], dataset="cifar10", options=PackOptions(method="m"))
+
+
+def test_a_grid_with_classes_in_columns(tmp_path):
+    own = pixels(20).reshape(2, 10, 32, 32, 3)
+    Image.fromarray(own.transpose(0, 2, 1, 3, 4).reshape(64, 320, 3)).save(tmp_path / "grid.png")
+    options = PackOptions(method="m", undo=["interleaved"])
+    made = pack([tmp_path / "grid.png"], dataset="cifar10", options=options).set
+    right = own.swapaxes(0, 1).reshape(20, 32, 32, 3).transpose(0, 3, 1, 2)
+    np.testing.assert_array_equal(made.images, right)
+    np.savez(tmp_path / "x.npz", x=IMAGES, y=classes(2)[::-1].copy())
+    with pytest.raises(BadInput, match="labels of another order"):
+        pack([tmp_path / "x.npz"], dataset="cifar10", options=replace(OWN, undo=["interleaved"]))

@@ -79,3 +79,13 @@ def test_eight_bit_images_have_no_scale_to_undo() -> None:
 def test_a_wrong_name_lists_the_right_ones() -> None:
     with pytest.raises(UnknownName, match="transposed"):
         undo("transpose", IMAGES, CONSTANTS)
+
+
+def test_a_negative_against_the_formula() -> None:
+    pixels = np.random.default_rng(1).uniform(size=(2, 3, 4, 4))
+    right = standardize(pixels, CONSTANTS)
+    np.testing.assert_allclose(
+        make("inverted", right, CONSTANTS), standardize(1 - pixels, CONSTANTS)
+    )
+    levels = np.array([0, 3, 255], np.uint8)[:, None, None, None]
+    assert undo("inverted", levels, ((0.5,), (0.2,))).ravel().tolist() == [255, 252, 0]

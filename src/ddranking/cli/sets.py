@@ -68,6 +68,7 @@ def pack(
     partition: Annotated[int | None, WHOLE] = None,
     unbalanced: Annotated[bool, Parameter(negative="")] = False,
     undo: Annotated[list[str] | None, Parameter(negative="")] = None,
+    classes: str | None = None,
     card: CardOptions = NO_CARD,
     limits: LimitOptions = NO_LIMITS,
     cache: Path | None = None,
@@ -85,7 +86,8 @@ def pack(
         dataset: what the images stand in for (see: ddranking list datasets).
         ipc: images per class.
         method: short name of the method.
-        space: pixel, standardized, standardized:LINEAGE, zca or zca-kip: where the values live.
+        space: where the values live: pixel, standardized, standardized:LINEAGE,
+            standardized:half for [-1, 1], standardized:MEAN/STD in numbers, zca or zca-kip.
         soft_label_kind: what float labels are.
         drop_soft_labels: keep only the class of each soft label.
         learning_rate: the rate learned with the images, where its file does not hold it.
@@ -94,6 +96,8 @@ def pack(
         unbalanced: classes have different numbers of images.
         undo: a mistake that inspect --dataset found in the values, such as bgr, transposed or
             times-255; may be given more than once.
+        classes: the true class of each label in turn, as 2,0,1, where the set numbers its classes
+            otherwise; inspect --dataset prints it.
         card: who made the set.
         limits: what reading may cost.
         cache: folder of prepared datasets, to look up a folder:PATH of one's own.
@@ -120,6 +124,7 @@ def pack(
         learning_rate=learning_rate,
         partition=partition,
         undo=undo or (),
+        classes=_class_numbers(classes),
         card=card.fields(),
         limits=Limits(int(limits.max_gb * (1 << 30)), limits.max_seconds),
     )
@@ -129,6 +134,15 @@ def pack(
         print(f"- {note}")
     print(f"Packed {_summary(result.set)}")
     print(f"Wrote {out}")
+
+
+def _class_numbers(text: str | None) -> tuple[int, ...]:
+    try:
+        return tuple(int(each) for each in text.split(",")) if text is not None else ()
+    except ValueError:
+        raise BadInput(
+            "--classes", expected="whole numbers with commas, as 2,0,1", got=str(text)
+        ) from None
 
 
 RECIPES = (".yaml", ".yml")

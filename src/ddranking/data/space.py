@@ -67,6 +67,10 @@ SPACE: TypeAdapter[Pixel | Standardized | Zca] = TypeAdapter(Space)
 
 NAMES = ("pixel", "standardized", "zca", "zca-kip")
 
+HALF = "half"
+"""Constants of every dataset: mean 0.5 and std 0.5, which puts pixels into [-1, 1], as the code
+of diffusion models and GANs stores them."""
+
 
 class HasConstants(Protocol):
     """A dataset, or the facts about one."""
@@ -86,18 +90,25 @@ def parse_space(value: str | Mapping[str, Any] | Space, dataset: HasConstants) -
 
     Args:
         value: "pixel"; "standardized" (the dataset's constants); "standardized:mtt" (those of a
-            lineage, see the catalog); "zca" (kornia's); "zca-kip"; or the JSON form, as in
-            ``{"kind": "standardized", "mean": [0.13], "std": [0.31]}``.
+            lineage, see the catalog), "standardized:half" (pixels in [-1, 1]) or
+            "standardized:MEAN/STD" in numbers, one or one a channel, as in
+            "standardized:0.5,0.5,0.5/0.25,0.25,0.25"; "zca" (kornia's); "zca-kip"; or the JSON
+            form, as in ``{"kind": "standardized", "mean": [0.13], "std": [0.31]}``.
         dataset: whose constants "standardized" means.
 
     Raises:
         UnknownName: a name or a lineage that is not there.
-        BadInput: a JSON form that does not validate, or constants for another channel count.
+        BadInput: a JSON form that does not validate, numbers that are no constants, or constants
+            for another channel count.
 
     >>> from ddranking.data.catalog import facts
     >>> parse_space("standardized:mtt", facts("cifar100")).std
     (0.2023, 0.1994, 0.201)
+    >>> parse_space("standardized:0/1", facts("cifar100")).std
+    (1.0, 1.0, 1.0)
     """
+    if isinstance(value, str) and value.startswith("standardized:") and "/" in value:
+        value = _in_numbers(value, len(dataset.mean))
     if isinstance(value, str):
         return _named_space(value, dataset)
     if not isinstance(value, BaseModel):
@@ -120,12 +131,36 @@ def parse_space(value: str | Mapping[str, Any] | Space, dataset: HasConstants) -
     return value  # type: ignore[return-value]
 
 
+def constants_in_use(dataset: HasConstants) -> dict[str, Constants]:
+    """Constants that ``standardized:NAME`` knows: the dataset's lineages, and ``HALF``."""
+    half = (0.5,) * len(dataset.mean)
+    return {**dataset.lineages, HALF: (half, half)}
+
+
+def _in_numbers(text: str, channels: int) -> dict[str, Any]:
+    """The JSON form of ``standardized:MEAN/STD``; one number stands for every channel."""
+    try:
+        mean, std = (
+            tuple(float(each) for each in part.split(","))
+            for part in text.partition(":")[2].split("/")
+        )
+    except ValueError:
+        raise BadInput(
+            "space",
+            expected="standardized:MEAN/STD in numbers, as standardized:0.5,0.5,0.5/0.2,0.2,0.2",
+            got=text,
+        ) from None
+    mean, std = (each * channels if len(each) == 1 else each for each in (mean, std))
+    return {"kind": "standardized", "mean": mean, "std": std}
+
+
 def _named_space(text: str, dataset: HasConstants) -> Space:
     name, _, lineage = text.partition(":")
+    constants = constants_in_use(dataset)
     if lineage and name == "standardized":
-        if lineage not in dataset.lineages:
-            raise UnknownName(f"constants of {dataset.name}", lineage, dataset.lineages)
-        mean, std = dataset.lineages[lineage]
+        if lineage not in constants:
+            raise UnknownName(f"constants of {dataset.name}", lineage, constants)
+        mean, std = constants[lineage]
         return Standardized(mean=mean, std=std)
     named: dict[str, Space] = {
         "pixel": Pixel(),
@@ -134,7 +169,7 @@ def _named_space(text: str, dataset: HasConstants) -> Space:
         "zca-kip": Zca(variant="kip"),
     }
     if lineage or name not in named:
-        raise UnknownName("space", text, [*NAMES, *(f"standardized:{k}" for k in dataset.lineages)])
+        raise UnknownName("space", text, [*NAMES, *(f"standardized:{k}" for k in constants)])
     return named[name]
 
 

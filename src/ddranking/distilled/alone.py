@@ -19,7 +19,14 @@ from __future__ import annotations
 import numpy as np
 
 from ddranking.data.catalog import DATASETS, DatasetFacts
-from ddranking.data.space import Pixel, Space, Standardized, Zca, parse_space
+from ddranking.data.space import (
+    Pixel,
+    Space,
+    Standardized,
+    Zca,
+    constants_in_use,
+    parse_space,
+)
 from ddranking.distilled.artifact import DistilledSet, as_float
 from ddranking.distilled.candidates import WHOLE_SHARE, statistics, whole_levels
 from ddranking.distilled.faults import PIXEL_TOLERANCE
@@ -75,9 +82,9 @@ def space_alone(distilled: DistilledSet) -> Finding:
             return Finding("note", "space", text, evidence, "--undo over-255, if they were")
         text = f"values from {low:.3g} to {high:.3g}"
         if low < -PIXEL_TOLERANCE or high > 1 + PIXEL_TOLERANCE:
-            return Finding(
-                "wrong", "space", f"{text} are no pixels", evidence, "--space standardized"
-            )
+            half = low >= -1 - PIXEL_TOLERANCE and high <= 1 + PIXEL_TOLERANCE
+            fix = "--space standardized:half" if half else "--space standardized"
+            return Finding("wrong", "space", f"{text} are no pixels", evidence, fix)
         return Finding("ok", "space", f"{text} can be pixels", evidence)
     return _whitened_or_not(distilled, known, colour, evidence)
 
@@ -159,7 +166,11 @@ def _proven(
     found: list[tuple[str, Space]] = []
     if distilled.images.dtype != np.float32:
         return found
-    for name in ("pixel", "standardized", *(f"standardized:{each}" for each in known.lineages)):
+    for name in (
+        "pixel",
+        "standardized",
+        *(f"standardized:{each}" for each in constants_in_use(known)),
+    ):
         space = parse_space(name, known)
         pixels = (
             destandardize(images, (space.mean, space.std))

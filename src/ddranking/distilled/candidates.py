@@ -29,7 +29,16 @@ from scipy.special import stdtrit
 
 from ddranking import seeds
 from ddranking.data.images import Dataset, Images
-from ddranking.data.space import FittedSpace, Pixel, Space, Standardized, Zca, fit, parse_space
+from ddranking.data.space import (
+    HALF,
+    FittedSpace,
+    Pixel,
+    Space,
+    Standardized,
+    Zca,
+    fit,
+    parse_space,
+)
 from ddranking.distilled.artifact import DistilledSet, as_float
 
 ALIKE = 0.99
@@ -50,6 +59,15 @@ CACHED_VALUES = 512
 WHOLE_LEVEL, WHOLE_SHARE = 0.05, 0.999
 """A value is a whole level when it is this close to one (by chance 1 in 10 is); all but one in a
 thousand must be. Float32 whitening is inverted to within 0.01 of a level."""
+
+
+RARE = f"standardized:{HALF}"
+"""A space that no method of the field trains in by default: it is first where whole levels prove
+it, where it is declared, or where all values lie in [-1, 1] and it is ahead beyond chance. Its
+zero level is nearly that of other constants, and of images standardised twice."""
+
+RARE_BOUND = 1.001
+"""Largest absolute value of images that may be pixels in [-1, 1], with some room for rounding."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,9 +146,9 @@ def candidates(
 ) -> list[Candidate]:
     """Every space that a set of this dataset may live in, in the catalogue's order.
 
-    Pixel, standardised with each known lineage's constants, both whitenings, and the declared
-    space where it is none of these. Whitening of images with more than ``WHITENED_VALUES`` values
-    is only tried where it is declared.
+    Pixel, standardised with each known lineage's constants, both whitenings, pixels in [-1, 1],
+    and the declared space where it is none of these. Whitening of images with more than
+    ``WHITENED_VALUES`` values is only tried where it is declared.
 
     Args:
         distilled: for its declared space.
@@ -140,6 +158,7 @@ def candidates(
     names = ["pixel", "standardized", *(f"standardized:{k}" for k in dataset.lineages)]
     if math.prod(dataset.train.shape) <= WHITENED_VALUES:
         names += ["zca", "zca-kip"]
+    names.append(RARE)
     called: dict[Space, list[str]] = {}
     for name in names:
         called.setdefault(parse_space(name, dataset), []).append(name)
@@ -190,7 +209,8 @@ def rank(distilled: DistilledSet, choices: list[Candidate]) -> list[Standing]:
 
     A space proven by whole levels comes first. Else the largest cosine does, and what is alike
     to it follows in the catalogue's order, since there the order of cosines says nothing: the
-    first of those alike is the one that the catalogue names first.
+    first of those alike is the one that the catalogue names first. ``RARE`` is first under its own
+    conditions alone.
     """
     images = as_float(distilled.images)
     present = np.unique(distilled.labels)
@@ -199,13 +219,19 @@ def rank(distilled: DistilledSet, choices: list[Candidate]) -> list[Standing]:
     cosines = [cosine(own, each) for each in means]
     levels = [_whole_levels(distilled, images, each) for each in choices]
     proven = [share is not None and share >= WHOLE_SHARE for share in levels]
+    chance = float(stdtrit(len(present) - 1, 0.99)) if len(present) > 2 else math.inf
     if any(proven):
         alike = proven
     else:
         largest = int(np.argmax(cosines))
+        rare = choices[largest]
+        if rare.name == RARE and rare.space != distilled.card.space and len(choices) > 1:
+            second = int(np.argsort(cosines)[-2])
+            behind, error = jackknife((own, means[largest]), (own, means[second]))
+            sure = behind > chance * error and float(np.abs(images).max()) <= RARE_BOUND
+            largest = largest if sure else second
         alike = [cosine(means[largest], each) > ALIKE for each in means]
     first = alike.index(True)
-    chance = float(stdtrit(len(present) - 1, 0.99)) if len(present) > 2 else math.inf
     standings = []
     for i in sorted(
         range(len(choices)), key=lambda i: (not alike[i], -cosines[i] * (not alike[i]))

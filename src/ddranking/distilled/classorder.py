@@ -83,11 +83,8 @@ def compare(own: np.ndarray, images: np.ndarray, labels: np.ndarray, ipc: int) -
     real = np.stack([images[labels == k].mean(0, dtype=np.float64) for k in classes])
     centre = real.mean(0)
     own, real = own - own.mean(0), real - centre
-    matrix = _cosines(own, real)
+    matrix, chance = match(own, real)
     count = len(matrix)
-    centred = matrix - matrix.mean(0) - matrix.mean(1, keepdims=True) + matrix.mean()
-    spread = float(np.sqrt((centred**2).sum() / max(count - 1, 1)))
-    standing = float(np.trace(centred)) / spread if spread > 0 else 0.0
     best, gain, by_images, by_residuals = np.arange(count), 0.0, 1.0, 1.0
     if 2 < count <= MOST_CLASSES:
         # The centred means of K classes span K - 1 directions; what is outside says nothing.
@@ -104,12 +101,25 @@ def compare(own: np.ndarray, images: np.ndarray, labels: np.ndarray, ipc: int) -
         matched=int((matrix.argmax(1) == np.arange(count)).sum()),
         classes=count,
         diagonal=float(np.diag(matrix).mean()),
-        chance=float(ndtr(-standing)),
+        chance=chance,
         best=best,
         gain=gain,
         by_images=by_images,
         by_residuals=by_residuals,
     )
+
+
+def match(own: np.ndarray, real: np.ndarray) -> tuple[np.ndarray, float]:
+    """Cosines C [K, K] of class means, and the probability of their diagonal by chance.
+
+    Args:
+        own, real: class means [K, D]; the mean over classes is taken away.
+    """
+    matrix = _cosines(own - own.mean(0), real - real.mean(0))
+    centred = matrix - matrix.mean(0) - matrix.mean(1, keepdims=True) + matrix.mean()
+    spread = float(np.sqrt((centred**2).sum() / max(len(matrix) - 1, 1)))
+    standing = float(np.trace(centred)) / spread if spread > 0 else 0.0
+    return matrix, float(ndtr(-standing))
 
 
 def _random_images(x: np.ndarray, labels: np.ndarray, ipc: int, draws: int) -> np.ndarray:

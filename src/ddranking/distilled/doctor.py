@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ddranking.data.images import Dataset
-from ddranking.data.space import FittedSpace
+from ddranking.data.space import FittedSpace, Standardized
 from ddranking.distilled import classorder, layout, twins
 from ddranking.distilled.alone import habit, space_alone
 from ddranking.distilled.artifact import DistilledSet, as_float
@@ -29,11 +29,15 @@ from ddranking.distilled.candidates import (
     statistics,
 )
 from ddranking.distilled.finding import Finding, Severity
-from ddranking.distilled.mistakes import LAYOUTS
+from ddranking.distilled.mistakes import INTERLEAVED, WHAT, Constants, undo
 from ddranking.distilled.scale import black_to_white, clipped, contrast, done_twice
 from ddranking.distilled.softlabels import labels
 
 __all__ = ["Finding", "Upright", "declared_standing", "examine", "upright"]
+
+
+TURNS = 0.001
+"""Probability under which it is no chance that images whose classes take turns fit real ones."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,11 +55,21 @@ class Upright:
 
 def upright(distilled: DistilledSet, choices: Sequence[Candidate]) -> Upright:
     """Undo the layout of a set where it is wrong beyond chance, and only there."""
-    seen = layout.compare(distilled, choices)
+    declared = next((each for each in choices if each.space == distilled.card.space), None)
+    negative = layout.inverted(distilled, declared) if declared else None
+    seen = negative or layout.compare(distilled, choices)
     if not seen.wrong:
         return Upright(distilled, seen)
-    turned = np.ascontiguousarray(LAYOUTS[seen.mistake].undo(distilled.images))
+    turned = undo(seen.mistake, distilled.images, _constants(distilled))
     return Upright(replace(distilled, images=turned), seen)
+
+
+def _constants(distilled: DistilledSet) -> Constants:
+    """Of the declared standardisation; those of pixels for any other space."""
+    space, channels = distilled.card.space, distilled.images.shape[1]
+    if isinstance(space, Standardized):
+        return space.mean, space.std
+    return (0.0,) * channels, (1.0,) * channels
 
 
 def examine(
@@ -138,7 +152,7 @@ def lying(seen: layout.Layout) -> Finding | None:
         "space": seen.space,
     }
     text = (
-        f"{LAYOUTS[seen.mistake].what}: undone, the cosine of class means with real ones is "
+        f"{WHAT[seen.mistake]}: undone, the cosine of class means with real ones is "
         f"{seen.cosine:.3f} instead of {seen.given:.3f}, {seen.ahead:.3f} +- {seen.error:.3f} more"
     )
     if seen.wrong:
@@ -277,6 +291,14 @@ def order(distilled: DistilledSet, fitted: FittedSpace, dataset: Dataset) -> Fin
         "gain": seen.gain,
     }
     share = f"{seen.matched} of {seen.classes} classes look most like their own"
+    turns = _turns(distilled, images, real.labels, seen)
+    if turns is not None:
+        evidence["interleaved"] = {"matched": turns[0], "chance": turns[1]}
+        text = (
+            f"images are not in class order ({share}): their classes take turns, image i is of "
+            f"class i mod {seen.classes} ({turns[0]} then do, p = {turns[1]:.2g})"
+        )
+        return Finding("wrong", "class order", text, evidence, f"--undo {INTERLEAVED}")
     if seen.permuted:
         meant = {int(present[k]): int(present[seen.best[k]]) for k in range(seen.classes)}
         moved = {k: v for k, v in meant.items() if k != v}
@@ -286,13 +308,40 @@ def order(distilled: DistilledSet, fitted: FittedSpace, dataset: Dataset) -> Fin
             f"{k} is {names[v] if names else 'class'} ({v})" for k, v in list(moved.items())[:10]
         )
         text = f"labels do not follow the dataset's classes ({share}); likely {shown}"
-        fix = "renumber the labels as the evidence's likely says and pack again"
+        numbers = (meant.get(k, k) for k in range(distilled.num_classes))
+        fix = f"--classes {','.join(map(str, numbers))}"
         return Finding("wrong", "class order", text, evidence, fix)
     if seen.unrelated:
         text = f"{share}: no better than chance (p = {seen.chance:.2g})"
         fix = "look at --png: is every row the class that it should be?"
         return Finding("note", "class order", text, evidence, fix)
     return Finding("ok", "class order", f"{share} (p = {seen.chance:.2g})", evidence)
+
+
+def _turns(
+    distilled: DistilledSet, images: np.ndarray, labels: np.ndarray, given: classorder.Order
+) -> tuple[int, float] | None:
+    """Classes matched, and their chance, if image i is of class ``i mod K``; None where it is not.
+
+    Asked of sets in class order without soft labels, as many images of each class: what packing
+    makes of images without labels. The other order must be no chance (1 in 1,000) and fit better
+    than the given one.
+
+    Args:
+        distilled: the set.
+        images, labels: real ones [n, D], in its space.
+        given: the comparison of the given order.
+    """
+    many, classes = len(distilled), distilled.num_classes
+    ipc = many // classes
+    plain = np.array_equal(distilled.labels, np.repeat(np.arange(classes), ipc))
+    if distilled.soft_labels is not None or ipc < 2 or not plain:
+        return None
+    own = class_means(as_float(distilled.images), np.arange(many) % classes, range(classes))
+    matrix, chance = classorder.match(own, class_means(images, labels, range(classes)))
+    if chance > TURNS or chance >= given.chance or np.diag(matrix).mean() <= given.diagonal:
+        return None
+    return int((matrix.argmax(1) == np.arange(classes)).sum()), chance
 
 
 def copies(distilled: DistilledSet, fitted: FittedSpace, dataset: Dataset) -> Finding:

@@ -116,10 +116,15 @@ def pixels_fit_space(distilled: DistilledSet, frame: Frame) -> None:
         return
     if low >= 0 and 2 < high <= 255:
         hint = "These look like 0..255 values: store them as uint8, or divide by 255."
+    elif low >= -1 - PIXEL_TOLERANCE and high <= 1 + PIXEL_TOLERANCE:
+        hint = (
+            "Pixels stored in [-1, 1] are --space standardized:half; pixels that left [0, 1] while "
+            "being optimised are --space standardized:0/1."
+        )
     else:
         hint = (
             "If they are standardised use --space standardized; if they are pixels that left "
-            "[0, 1] while being optimised, use a standardized space of mean 0 and std 1."
+            "[0, 1] while being optimised, use --space standardized:0/1."
         )
     raise BadDistilledSet(
         "images",

@@ -19,6 +19,8 @@ from ddranking.errors import BadDistilledSet, BadFile
 
 #: Also followed by the class's name, as in ``n01440764_tench``.
 WORDNET_ID = re.compile(r"n\d{8}(?![0-9])")
+#: The class in the name of a picture that lies among those of other classes.
+CLASS_IN_NAME = re.compile(r"(?<![a-z])(?:class|cls|label)[-_ ]?(\d{1,6})(?!\d)", re.ASCII)
 #: A distilled set has thousands of pictures at most; a real dataset has more.
 PICTURE_LIMIT = 1_000_000
 
@@ -104,8 +106,45 @@ def read_folder(
         raise BadDistilledSet(
             str(folder), expected=f"at most {PICTURE_LIMIT} pictures", got=str(len(listed))
         )
+    images = _read_pictures(folder, [path for _, path in listed], facts, byte_limit)
+    jpegs = sum(path.suffix.lower() in (".jpg", ".jpeg") for _, path in listed)
+    return images, np.array([y for y, _ in listed], np.int64), jpegs
+
+
+def read_flat(
+    files: Sequence[Path], facts: DatasetFacts | None, byte_limit: int
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """As :func:`read_folder`, of pictures whose names hold their class: ``class3_img7.png``.
+
+    Raises:
+        BadDistilledSet: a name without a class, or as :func:`read_folder`.
+    """
+    found = [CLASS_IN_NAME.search(each.stem.lower()) for each in files]
+    if not all(found):
+        raise BadDistilledSet(
+            "source",
+            expected="one picture grid, or pictures whose names hold their class, as class3_img7",
+            got=f"{len(files)} pictures: {', '.join(each.name for each in files[:4])}"[:160],
+            hint="Sort them into one folder for each class, named 0, 1, 2, ..., and pack the "
+            "folder above; name one file if it is a grid.",
+        )
+    numbers = {str(match[1]): int(match[1]) for match in found if match}
+    labels = _as_labels(numbers, facts)
+    listed = sorted(
+        ((labels[match[1]], each) for match, each in zip(found, files, strict=True) if match),
+        key=lambda one: (one[0], natural(one[1])),
+    )
+    images = _read_pictures(files[0].parent, [path for _, path in listed], facts, byte_limit)
+    jpegs = sum(path.suffix.lower() in (".jpg", ".jpeg") for _, path in listed)
+    return images, np.array([y for y, _ in listed], np.int64), jpegs
+
+
+def _read_pictures(
+    folder: Path, listed: Sequence[Path], facts: DatasetFacts | None, byte_limit: int
+) -> np.ndarray:
+    """uint8 ``[N, C, H, W]``, all of the first one's size."""
     images, first = None, None
-    for index, (_, path) in enumerate(listed):
+    for index, path in enumerate(listed):
         image = read_picture(path, byte_limit)
         if facts is not None and facts.channels == 1 and image.shape[2] == 3:
             image = _grey(image, path)
@@ -132,8 +171,7 @@ def read_folder(
         images[index] = image.transpose(2, 0, 1)
     if images is None:
         raise BadDistilledSet(str(folder), expected="pictures in class folders", got="none")
-    jpegs = sum(path.suffix.lower() in (".jpg", ".jpeg") for _, path in listed)
-    return images, np.array([y for y, _ in listed], np.int64), jpegs
+    return images
 
 
 def _grey(image: np.ndarray, path: Path) -> np.ndarray:

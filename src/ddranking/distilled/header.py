@@ -77,6 +77,12 @@ def read_header(path: Path) -> dict[str, Any]:
     return header
 
 
+def has_card(header: dict[str, Any]) -> bool:
+    """Whether a header is that of a packed set, whatever its card holds."""
+    metadata = header.get("__metadata__")
+    return isinstance(metadata, dict) and "card" in metadata
+
+
 def card_of_header(path: Path, header: dict[str, Any]) -> Card:
     metadata = header.get("__metadata__")
     text = metadata.get("card") if isinstance(metadata, dict) else None

@@ -15,7 +15,7 @@ import numpy as np
 
 from ddranking.data import fetching
 from ddranking.data.catalog import DatasetFacts, facts
-from ddranking.data.space import Pixel, Space, Standardized, parse_space, standardize
+from ddranking.data.space import Pixel, Space, Standardized, Zca, parse_space, standardize
 from ddranking.distilled.artifact import DistilledSet
 from ddranking.distilled.faults import PIXEL_TOLERANCE, require_finite
 from ddranking.distilled.guarded import Limits
@@ -31,13 +31,18 @@ from ddranking.distilled.inference import (
     mentions,
 )
 from ddranking.distilled.meaning import (
+    Labels,
+    by_class,
     dataset_of_shape,
+    in_class_order,
     looks_like_bytes,
     nchw,
     plain_type,
     read_labels,
+    renumber,
+    reordered,
 )
-from ddranking.distilled.mistakes import undo
+from ddranking.distilled.mistakes import INTERLEAVED, INVERTED, Constants, undo
 from ddranking.distilled.partition import cut
 from ddranking.distilled.released import Released
 from ddranking.distilled.sourcefiles import Reading, names_of, read_source
@@ -48,6 +53,8 @@ HUB_PATTERNS = ("*.parquet", "*.pt", "*.pth", "*.npz", "*.npy", "*.safetensors")
 #: Pixels that were optimised without bounds leave [0, 1] a little; standardised ones far.
 SPILL = (-1.0, 2.0)
 INSIDE = 0.8
+#: Values from further below 0 than this up to 1 may be pixels that are stored in [-1, 1].
+SHIFTED = 0.5
 #: Bytes of images after cutting.
 MOST_CUT = 4 << 30
 #: Fields of a card that describe and that a person may set or a repacked set brings along.
@@ -69,6 +76,8 @@ class PackOptions:
         partition: cut each image into this many parts a side (IDC's factor); None where the names
             do not speak of it.
         undo: mistakes that were made with the values, see :mod:`ddranking.distilled.mistakes`.
+        classes: the true class of each label: the stored label j, and column j of soft labels,
+            is class ``classes[j]``. Empty where labels are right.
         card: descriptive fields of the card, those of ``DESCRIPTIVE``.
         limits: bytes and seconds that reading may take.
     """
@@ -82,6 +91,7 @@ class PackOptions:
     learning_rate: float | None = None
     partition: int | None = None
     undo: Sequence[str] = ()
+    classes: Sequence[int] = ()
     card: Mapping[str, str] = field(default_factory=dict)
     limits: Limits = field(default_factory=Limits)
 
@@ -141,16 +151,17 @@ def pack(
     notes += more
     labels = read_labels(released, known, ipc, drop_soft=options.drop_soft_labels)
     notes += labels.notes
+    if options.classes:
+        labels = renumber(labels, options.classes, known)
+        released = replace(released, class_order=reordered(released.class_order, options.classes))
+        notes.append("classes renumbered, as asked")
     ipc = ipc or _ipc_from_count(labels.hard, known, notes)
 
-    method = options.method or before.get("method") or _method_from_names(files, notes)
-    space = options.space if options.space is not None else before.get("space")
     images = _array(released)
     require_finite(images)
-    if space is None:
-        space, more = suggest_space(images, known, method, files)
-        notes += more
-    images, more = _undone(images, options.undo, parse_space(space, known), known)
+    method, space, kind, more = _declared(images, labels, known, options, before, files)
+    notes += more
+    images, more = _undone(images, options.undo, parse_space(space, known), known, labels)
     notes += more
     space, more = _room_for_pixels(space, images)
     notes += more
@@ -159,7 +170,6 @@ def pack(
     ordered = not (np.diff(labels.hard) < 0).any()
     if not ordered:
         notes.append("labels are not in class order; the card says so (sorted: false)")
-    kind = options.soft_label_kind or before.get("soft_label_kind")
     rate = released.learning_rate if options.learning_rate is None else options.learning_rate
     if released.learning_rate is not None:
         notes.append(f"stored learning rate: {released.learning_rate:g}")
@@ -182,6 +192,56 @@ def pack(
         note=released.experiment or before.get("note"),
     )
     return PackResult(packed, notes)
+
+
+def _declared(
+    images: np.ndarray,
+    labels: Labels,
+    known: DatasetFacts,
+    options: PackOptions,
+    before: Mapping[str, Any],
+    files: Sequence[Path],
+) -> tuple[str, str | Mapping[str, Any] | Space, str | None, list[str]]:
+    """Method, space and kind of soft labels, said or inferred, and notes.
+
+    Raises:
+        BadDistilledSet: what is open, with the flags to pass: all of it in one message.
+    """
+    notes: list[str] = []
+    missing: list[BadDistilledSet] = []
+    method = options.method or before.get("method") or ""
+    if not method:
+        try:
+            method = _method_from_names(files, notes)
+        except BadDistilledSet as error:
+            missing.append(error)
+    space = options.space if options.space is not None else before.get("space")
+    if space is None:
+        try:
+            space, more = suggest_space(images, known, method, files)
+            notes += more
+        except BadDistilledSet as error:
+            missing.append(error)
+    kind = options.soft_label_kind or before.get("soft_label_kind")
+    if labels.soft is not None and kind is None:
+        missing.append(
+            BadDistilledSet(
+                "soft_labels",
+                expected="a declaration of what they are",
+                got="none",
+                hint="Pass --soft-label-kind logits or --soft-label-kind probabilities.",
+            )
+        )
+    if len(missing) == 1:
+        raise missing[0]
+    if missing or space is None:
+        raise BadDistilledSet(
+            " and ".join(each.what for each in missing),
+            expected="declarations, as neither names nor values tell them",
+            got="none",
+            hint=" ".join(each.hint for each in missing),
+        )
+    return method, space, kind, notes
 
 
 def suggest_space(
@@ -214,7 +274,10 @@ def suggest_space(
             "space",
             expected="a declaration, as the values do not tell it",
             got=values,
-            hint="Pass --space pixel if they are pixels (--space standardized if they are not).",
+            hint="Pass --space standardized:half if they are pixels stored in [-1, 1] (--space "
+            "standardized:0/1 if they are pixels that left [0, 1] while being optimised)."
+            if -1 <= low < -SHIFTED and high <= 1
+            else "Pass --space pixel if they are pixels (--space standardized if they are not).",
         )
     name = LINEAGES.get(method, "")
     spaces = {"dataset's": parse_space("standardized", known)}
@@ -306,14 +369,29 @@ def _cut(
 
 
 def _undone(
-    images: np.ndarray, names: Sequence[str], space: Space, known: DatasetFacts
+    images: np.ndarray, names: Sequence[str], space: Space, known: DatasetFacts, labels: Labels
 ) -> tuple[np.ndarray, list[str]]:
     """Images without the mistakes that a person names, undone in the given order."""
-    plain = isinstance(space, Standardized)
-    constants = (space.mean, space.std) if plain else (known.mean, known.std)
     for name in names:
-        images = undo(name, images, constants)
+        if name == INTERLEAVED:
+            images = in_class_order(images, labels, known)
+        elif name == INVERTED and isinstance(space, Zca):
+            raise BadInput(
+                f"--undo {name}",
+                expected="pixels or standardized images",
+                got="whitened ones, whose black and white cannot be told",
+            )
+        else:
+            images = undo(name, images, _constants(name, space, known))
     return images, [f"undone, as asked: {name}" for name in names]
+
+
+def _constants(name: str, space: Space, known: DatasetFacts) -> Constants:
+    """Those that the mistake ``name`` was made with; those of pixels for their inversion."""
+    if isinstance(space, Standardized):
+        return space.mean, space.std
+    channels = known.channels
+    return ((0.0,) * channels, (1.0,) * channels) if name == INVERTED else (known.mean, known.std)
 
 
 def _room_for_pixels(
@@ -331,7 +409,7 @@ def _room_for_pixels(
     channels = images.shape[1]
     words = f"pixels from {low:.4g} to {high:.4g}, {inside:.0%} of them in [0, 1]"
     return Standardized(mean=(0.0,) * channels, std=(1.0,) * channels), [
-        f"space: {words}; kept as they are, as standardized with mean 0 and std 1"
+        f"space: {words}; kept as they are, as standardized:0/1 (mean 0 and std 1)"
     ]
 
 
@@ -353,6 +431,8 @@ def _images(
     released: Released, known: DatasetFacts, options: PackOptions
 ) -> tuple[Released, list[str]]:
     """The images in their final layout and type."""
+    told = len(released.notes)
+    released = by_class(released, known)
     images, notes = nchw(_array(released), known)
     images, more = plain_type(images)
     size = images.shape[-1]
@@ -369,7 +449,8 @@ def _images(
     if pixel and looks_like_bytes(images):
         more.append("images hold whole numbers from 0 to 255: stored as uint8")
         images = images.astype(np.uint8)
-    return replace(released, images=np.ascontiguousarray(images)), notes + more
+    notes = [*released.notes[told:], *notes, *more]
+    return replace(released, images=np.ascontiguousarray(images)), notes
 
 
 def _array(released: Released) -> np.ndarray:

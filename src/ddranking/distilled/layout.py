@@ -18,9 +18,11 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import stdtrit
 
+from ddranking.data.space import Zca
 from ddranking.distilled.artifact import DistilledSet, as_float
 from ddranking.distilled.candidates import Candidate, class_means, cosine, jackknife
-from ddranking.distilled.mistakes import COLOUR, LAYOUTS
+from ddranking.distilled.classorder import match
+from ddranking.distilled.mistakes import COLOUR, INVERTED, LAYOUTS
 
 ALIKE = 0.98
 """Real class means whose cosine with themselves in another layout is larger, after the level of
@@ -28,6 +30,10 @@ each channel is taken away, look the same in both."""
 
 LEVEL, DOUBT = 0.01, 0.05
 """Probabilities of Student's t over classes under which a layout is wrong, and is doubted."""
+
+
+AGAINST = 0.001
+"""Probability of so negative a diagonal by chance, under which images are called inverted."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +101,37 @@ def compare(distilled: DistilledSet, choices: Sequence[Candidate]) -> Layout:
         wrong=sure,
         doubted=likely and not sure,
     )
+
+
+def inverted(distilled: DistilledSet, declared: Candidate) -> Layout | None:
+    """Negatives: differences between class means point away from those of real images.
+
+    With the mean over classes taken away, inversion turns the sign of class means and does nothing
+    else, whatever constants images are standardised with. It is called where the diagonal of
+    cosines with real ones is so negative that no chance explains it, where the other sign is ahead
+    beyond chance, and where no layout explains the images better.
+
+    Args:
+        distilled: the set.
+        declared: the candidate that its card declares; of whitened ones nothing is said.
+    """
+    if isinstance(declared.space, Zca):
+        return None
+    present = np.unique(distilled.labels)
+    own = class_means(as_float(distilled.images), distilled.labels, present)
+    own, real = (each - each.mean(0) for each in (own, declared.means[present]))
+    given = cosine(own, real)
+    if given >= 0 or match(own, real)[1] < 1 - AGAINST:
+        return None
+    square = own.reshape(len(own), *distilled.images.shape[1:])
+    possible = [each for n, each in LAYOUTS.items() if square.shape[1] > 1 or n not in COLOUR]
+    turned = max(cosine(each.undo(square).reshape(own.shape), real) for each in possible)
+    ahead, error = jackknife((-own, real), (own, real))
+    chance = float(stdtrit(len(present) - 1, 1 - LEVEL))
+    if -given < turned or not math.isfinite(error) or ahead <= chance * error:
+        return None
+    name = declared.name
+    return Layout(INVERTED, name, -given, given, ahead, error, wrong=True, doubted=False)
 
 
 def _fit(own: np.ndarray, present: np.ndarray, choices: Sequence[Candidate]) -> _Fit:

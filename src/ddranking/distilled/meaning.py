@@ -6,13 +6,15 @@ Every function returns what it made together with notes, the words for the perso
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ddranking.data.catalog import DATASETS, DatasetFacts
 from ddranking.distilled.released import Released
-from ddranking.errors import BadDistilledSet
+from ddranking.errors import BadDistilledSet, BadInput
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,30 @@ class Labels:
     hard: np.ndarray
     soft: np.ndarray | None
     notes: tuple[str, ...]
+
+
+def by_class(released: Released, known: DatasetFacts) -> Released:
+    """Images (and labels) out of ``[K, ipc, C, H, W]``, ``[N, ...]`` as everything else takes them.
+
+    Channels may be last, and missing where the dataset has one. Images that lie otherwise are left
+    as they are.
+    """
+    images = released.images
+    if images is None or images.ndim < 4 or images.shape[0] != known.num_classes:
+        return released
+    if images.shape[2:] not in _layouts(known) or images.shape[1:] in _layouts(known):
+        return released
+    classes, ipc = images.shape[:2]
+    labels, soft = (
+        each.reshape(classes * ipc, *each.shape[2:])
+        if each is not None and each.shape[:2] == (classes, ipc) and each.ndim >= least
+        else each
+        for each, least in ((released.labels, 2), (released.soft_labels, 3))
+    )
+    made = replace(
+        released, images=images.reshape(-1, *images.shape[2:]), labels=labels, soft_labels=soft
+    )
+    return made.noting(f"images {list(images.shape)}: {classes} classes of {ipc} images")
 
 
 def nchw(images: np.ndarray, known: DatasetFacts) -> tuple[np.ndarray, list[str]]:
@@ -34,6 +60,12 @@ def nchw(images: np.ndarray, known: DatasetFacts) -> tuple[np.ndarray, list[str]
     """
     if images.ndim == 3 and known.channels == 1:
         return images[:, None], [f"images {list(images.shape)} have one channel, made explicit"]
+    shape = (known.channels, known.image_size, known.image_size)
+    if images.ndim == 2 and images.shape[1] == math.prod(shape):
+        return images.reshape(-1, *shape), [
+            f"images {list(images.shape)} are flat, taken as {list(shape)} each"
+            + (" (--undo reshaped if channels were last)" if known.channels > 1 else "")
+        ]
     if images.ndim != 4:
         raise BadDistilledSet(
             "images",
@@ -125,6 +157,55 @@ def read_labels(
     return Labels(hard.astype(np.int64), soft, tuple(notes))
 
 
+def renumber(labels: Labels, classes: Sequence[int], known: DatasetFacts) -> Labels:
+    """Labels of a set that numbers the classes otherwise: label j is class ``classes[j]``.
+
+    Columns of soft labels move likewise.
+
+    Raises:
+        BadInput: not every class once.
+    """
+    if sorted(classes) != list(range(known.num_classes)):
+        raise BadInput(
+            "--classes",
+            expected=f"each of 0 to {known.num_classes - 1} once, the true class of each label",
+            got=f"{len(classes)} numbers: " + ",".join(map(str, list(classes)[:12])),
+        )
+    if labels.hard.min() < 0 or labels.hard.max() >= known.num_classes:
+        return labels  # an error that the set's validation words
+    soft = labels.soft
+    if soft is not None:
+        soft = np.ascontiguousarray(soft[..., np.argsort(classes)])
+    return replace(labels, hard=np.asarray(classes, np.int64)[labels.hard], soft=soft)
+
+
+def reordered(names: tuple[str, ...] | None, classes: Sequence[int]) -> tuple[str, ...] | None:
+    """Names of classes after :func:`renumber`: name j is that of class ``classes[j]``."""
+    if names is None or len(names) != len(classes):
+        return names
+    return tuple(names[int(j)] for j in np.argsort(classes))
+
+
+def in_class_order(images: np.ndarray, labels: Labels, known: DatasetFacts) -> np.ndarray:
+    """Images in class order out of images whose classes take turns (0, 1, ..., K-1, 0, 1, ...).
+
+    Raises:
+        BadInput: labels that are not in class order, or soft labels: these came with the images.
+    """
+    many, classes = len(images), known.num_classes
+    right = many % classes == 0 and np.array_equal(
+        labels.hard, np.repeat(np.arange(classes), many // classes)
+    )
+    if labels.soft is not None or not right:
+        raise BadInput(
+            "--undo interleaved",
+            expected="images that were taken in class order, as many of each class",
+            got="soft labels" if labels.soft is not None else "labels of another order",
+        )
+    turned = images.reshape(many // classes, classes, *images.shape[1:])
+    return np.ascontiguousarray(turned.swapaxes(0, 1)).reshape(images.shape)
+
+
 def dataset_of_shape(released: Released) -> DatasetFacts:
     """The one dataset of the catalogue that images and labels of these shapes can belong to.
 
@@ -137,7 +218,7 @@ def dataset_of_shape(released: Released) -> DatasetFacts:
     fitting = [
         each
         for each in DATASETS.values()
-        if (shape[1:] in _layouts(each) and (classes is None or classes == each.num_classes))
+        if _fits(shape, each) and (classes is None or classes == each.num_classes)
     ]
     if len(fitting) == 1:
         return fitting[0]
@@ -148,6 +229,13 @@ def dataset_of_shape(released: Released) -> DatasetFacts:
         got=f"images {list(shape)}" + (f" of {classes} classes" if classes else ""),
         hint=f"Pass --dataset {' or '.join(names[:6])}." if names else "Pass --dataset NAME.",
     )
+
+
+def _fits(shape: tuple[int, ...], known: DatasetFacts) -> bool:
+    """Whether images of this shape are ``[N, ...]`` or ``[K, ipc, ...]`` of the dataset."""
+    layouts = _layouts(known)
+    whole = len(shape) > 3 and shape[0] == known.num_classes and shape[2:] in layouts
+    return shape[1:] in layouts or whole
 
 
 def _layouts(known: DatasetFacts) -> set[tuple[int, ...]]:
@@ -208,4 +296,9 @@ def _class_order(
     hard = np.repeat(np.arange(known.num_classes), ipc)
     if grid == (known.num_classes, ipc):
         return hard, ["labels: row r of the grid is class r"]
+    if grid == (ipc, known.num_classes):
+        return hard, [
+            f"labels: the grid is read row by row in class order, {ipc} a class; --undo "
+            "interleaved if column c is class c"
+        ]
     return hard, [f"no labels in the source: images taken in class order, {ipc} a class"]

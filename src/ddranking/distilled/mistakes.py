@@ -87,8 +87,20 @@ SCALES: dict[str, Mistake] = {
 TWICE, BYTES = "standardized-twice", "standardized-bytes"
 """Standardised once more with the same constants; standardised without dividing by 255 before."""
 
-NAMES = (*LAYOUTS, *SCALES, TWICE, BYTES)
-"""What ``--undo`` knows."""
+INVERTED = "inverted"
+"""Negatives: white where black should be, ``255 - x`` in 8-bit levels."""
+
+WHAT = {name: each.what for name, each in LAYOUTS.items()} | {
+    INVERTED: "negatives (black and white exchanged)"
+}
+"""What happened to the images, by the mistake that :mod:`ddranking.distilled.layout` found."""
+
+NAMES = (*LAYOUTS, *SCALES, TWICE, BYTES, INVERTED)
+"""Mistakes with the values of an image that ``--undo`` knows."""
+
+INTERLEAVED = "interleaved"
+"""Image i is of class ``i mod K``, and class order was assumed: the one mistake that ``--undo``
+knows of the order of images, see :func:`ddranking.distilled.meaning.in_class_order`."""
 
 
 def standardize(images: np.ndarray, constants: Constants) -> np.ndarray:
@@ -103,12 +115,22 @@ def destandardize(images: np.ndarray, constants: Constants) -> np.ndarray:
     return images * std + mean
 
 
+def negative(images: np.ndarray, constants: Constants) -> np.ndarray:
+    """Black for white: ``1 - p`` for pixels p in [0, 1], whatever they are standardised with."""
+    if images.dtype == np.uint8:
+        return 255 - images
+    mean, std = (np.asarray(each, np.float64)[:, None, None] for each in constants)
+    return (1 - 2 * mean) / std - images
+
+
 def make(name: str, images: np.ndarray, constants: Constants) -> np.ndarray:
     """Images with the mistake ``name``, as :func:`undo` takes it back: for tests, measurements."""
     if name in LAYOUTS:
         return np.ascontiguousarray(LAYOUTS[name].make(images))
     if name in SCALES:
         done = SCALES[name].make(images.astype(np.float64))
+    elif name == INVERTED:
+        done = negative(images, constants)
     elif name == TWICE:
         done = standardize(images, constants)
     else:
@@ -122,7 +144,7 @@ def undo(name: str, images: np.ndarray, constants: Constants) -> np.ndarray:
     Args:
         name: one of ``NAMES``.
         images: 8-bit ones have no scale that could be wrong.
-        constants: of the standardisation, for ``TWICE`` and ``BYTES``.
+        constants: of the standardisation, for ``TWICE``, ``BYTES`` and ``INVERTED``.
 
     Raises:
         UnknownName: no such mistake.
@@ -132,11 +154,13 @@ def undo(name: str, images: np.ndarray, constants: Constants) -> np.ndarray:
     array([2., 1., 0.])
     """
     if name not in NAMES:
-        raise UnknownName("mistake", name, NAMES)
+        raise UnknownName("mistake", name, (*NAMES, INTERLEAVED))
     if name in COLOUR and images.shape[1] == 1:
         raise BadInput(f"--undo {name}", expected="images of several channels", got="one channel")
     if name in LAYOUTS:
         return np.ascontiguousarray(LAYOUTS[name].undo(images))
+    if name == INVERTED:
+        return negative(images, constants).astype(images.dtype)
     if images.dtype == np.uint8:
         if name == "times-255":
             return images  # 8-bit values mean value / 255 already

@@ -6,6 +6,7 @@ field uses (tables below), and where there are none from the shapes.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -28,6 +29,8 @@ PART_NAMES: dict[str, tuple[str, ...]] = {
     "soft_labels": ("soft_labels", "soft_label", "soft", "logits", "probabilities", "probs"),
     "learning_rate": ("learning_rate", "lr", "syn_lr", "lr_syn"),
 }  # fmt: skip
+#: Keys of a dictionary that holds the images of each class.
+CLASS_KEY = re.compile(r"\d{1,6}")
 PART_OF_NAME = {name: part for part, names in PART_NAMES.items() for name in names}
 
 
@@ -79,6 +82,12 @@ def from_tree(tree: Any, what: str, experiment: int = -1) -> Released:
         data = tree.get("data")
         if isinstance(data, list) and data and all(_is_pair(each) for each in data):
             return _experiment(data, what, experiment)
+        if isinstance(data, list) and _is_pair(data):
+            return from_parts({**tree, "data": data[0], "labels": data[1]}, what)
+        inner = _only_set(tree)
+        if inner is not None:
+            name, parts = inner
+            return from_tree(parts, f"{what}: {name}"[:120], experiment)
         return from_parts(tree, what)
     if _is_pair(tree):
         return Released(images=tree[0], labels=tree[1])
@@ -97,6 +106,8 @@ def from_parts(parts: dict[str, Any], what: str) -> Released:
     Raises:
         BadDistilledSet: two keys for one part, or no images.
     """
+    if parts and all(CLASS_KEY.fullmatch(str(key)) for key in parts):
+        return _by_class({int(key): value for key, value in parts.items()}, what)
     found: dict[str, tuple[str, Any]] = {}
     ignored = []
     for key, value in parts.items():
@@ -129,6 +140,35 @@ def from_parts(parts: dict[str, Any], what: str) -> Released:
         learning_rate=None if rate is None else one_rate(rate, what),
         notes=notes,
     )
+
+
+def _by_class(parts: dict[int, Any], what: str) -> Released:
+    """``{class: images}``, with images ``[n, ...]`` or one image for each class."""
+    images, labels = [], []
+    for label, value in sorted(parts.items()):
+        array = _array(value, f"{what}: {label}")
+        array = array[None] if array.ndim == 3 and array.shape[0] in (1, 3) else array
+        if array.ndim < 2 or (images and array.shape[1:] != images[0].shape[1:]):
+            wanted = f"images {list(images[0].shape[1:])}" if images else "images of a class"
+            got = f"shape {list(array.shape)}"
+            raise BadDistilledSet(f"{what}: {label}", expected=wanted, got=got)
+        images.append(array)
+        labels += [label] * len(array)
+    made = Released(images=np.concatenate(images), labels=np.array(labels, np.int64))
+    return made.noting(f"{what}: images of {len(parts)} classes by their numbers")
+
+
+def _only_set(tree: dict[str, Any]) -> tuple[str, Any] | None:
+    """The one dictionary in a dictionary without images that itself has images."""
+
+    def has_images(value: Any) -> bool:
+        names = [str(key).lower() for key in value] if isinstance(value, dict) else []
+        return any(PART_OF_NAME.get(name) == "images" for name in names)
+
+    if has_images(tree):
+        return None
+    inside = [(str(key), value) for key, value in tree.items() if has_images(value)]
+    return inside[0] if len(inside) == 1 else None
 
 
 def one_rate(value: Any, what: str) -> float:

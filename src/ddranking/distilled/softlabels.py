@@ -79,9 +79,10 @@ def _logits(rows: np.ndarray, evidence: dict) -> Finding:
     if top > 1 - 1 / rows.shape[1] / 10:
         text = (
             f"as logits these labels ({low:.3g} to {high:.3g}) are hard: mean largest probability "
-            f"{top:.4f}; perhaps regression targets of a kernel method"
+            f"{top:.4f}"
         )
-        return Finding("note", "labels", text, evidence, "--drop-soft-labels keeps their classes")
+        fix = "none needed for a sure network's logits; if a kernel method's, check their scale"
+        return Finding("note", "labels", text, evidence, fix)
     text = f"soft labels are logits, as declared ({low:.3g} to {high:.3g})"
     return Finding("ok", "labels", text, evidence)
 

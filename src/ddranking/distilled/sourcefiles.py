@@ -13,14 +13,22 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import safetensors.numpy
+from safetensors import SafetensorError
 
 from ddranking.data.catalog import DATASETS, DatasetFacts
 from ddranking.distilled import artifact
 from ddranking.distilled.arrayfile import read_npy, read_npz
-from ddranking.distilled.folder import class_folders, labels_of_folders, natural, read_folder
+from ddranking.distilled.folder import (
+    class_folders,
+    labels_of_folders,
+    natural,
+    read_flat,
+    read_folder,
+)
 from ddranking.distilled.grid import blank_images, read_grid
 from ddranking.distilled.guarded import Limits
-from ddranking.distilled.header import what_is_there
+from ddranking.distilled.header import has_card, read_header, what_is_there
 from ddranking.distilled.inference import guess_dataset, guess_ipc
 from ddranking.distilled.parquetfile import choose_split, read_parquet, shards
 from ddranking.distilled.released import PART_OF_NAME, Released, from_parts, from_tree, one_rate
@@ -280,14 +288,14 @@ def _read_torch_files(files: list[Path], reading: Reading) -> Released:
     trees = read_torch(files, reading.limits)
     if len(files) == 1:
         return from_tree(trees[0], files[0].name, reading.experiment)
-    return join_named(dict(zip(files, trees, strict=True)))
+    return join_named(dict(zip(files, trees, strict=True)), reading.facts)
 
 
 def _read_npy_files(files: list[Path], reading: Reading) -> Released:
     arrays: dict[Path, Any] = {file: read_npy(file, reading.limits.bytes) for file in files}
     if len(files) == 1:
         return Released(images=arrays[files[0]])
-    return join_named(arrays)
+    return join_named(arrays, reading.facts)
 
 
 def _read_npz_file(files: list[Path], reading: Reading) -> Released:
@@ -296,6 +304,8 @@ def _read_npz_file(files: list[Path], reading: Reading) -> Released:
 
 
 def _read_grid_file(files: list[Path], reading: Reading) -> Released:
+    if len(files) > 1:
+        return _read_flat_pictures(files, reading)
     file = _only(files, "a grid holds a whole set")
     known = reading.facts
     sizes = [known.image_size] if known else sorted({each.image_size for each in DATASETS.values()})
@@ -317,13 +327,26 @@ def _read_grid_file(files: list[Path], reading: Reading) -> Released:
     )
 
 
+def _read_flat_pictures(files: list[Path], reading: Reading) -> Released:
+    """Pictures side by side in one folder, their class in each name: ``class3_img7.png``."""
+    images, labels, jpegs = read_flat(files, reading.facts, reading.limits.bytes)
+    classes = len(np.unique(labels))
+    found = Released(images=images, labels=labels)
+    found = found.noting(f"{len(images)} pictures of {classes} classes, by their names")
+    lossy = f"{jpegs} are JPEG; what was lost in saving is lost in the score too"
+    return found.noting(lossy) if jpegs else found
+
+
 def _read_parquet_files(files: list[Path], reading: Reading) -> Released:
     chosen, notes = choose_split(files, reading.split)
     return read_parquet(chosen, reading.facts, reading.limits).noting(*notes)
 
 
 def _read_set_file(files: list[Path], reading: Reading) -> Released:
-    made = artifact.load(_only(files, "a distilled set is one file"))
+    file = _only(files, "a distilled set is one file")
+    if not has_card(read_header(file)):
+        return from_parts(_plain_tensors(file, reading.limits.bytes), file.name)
+    made = artifact.load(file)
     return Released(
         images=made.images,
         labels=made.labels,
@@ -332,6 +355,22 @@ def _read_set_file(files: list[Path], reading: Reading) -> Released:
         class_order=made.card.class_order,
         card=made.card.model_dump(by_alias=False, exclude={"schema_"}),
     )
+
+
+def _plain_tensors(file: Path, byte_limit: int) -> dict[str, np.ndarray]:
+    """The tensors of a ``.safetensors`` file that this package did not write, by name."""
+    size = file.stat().st_size
+    if size > byte_limit:
+        raise BadFile(str(file), expected=f"at most {byte_limit} bytes", got=str(size))
+    try:
+        return safetensors.numpy.load_file(file)
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError, MemoryError) as error:
+        raise BadFile(
+            str(file),
+            expected="a whole .safetensors file of types that NumPy has",
+            got=f"{type(error).__name__}: {error}"[:200],
+            hint="Save its tensors as float32, or copy it again.",
+        ) from None
 
 
 READERS: dict[str, Callable[[list[Path], Reading], Released]] = {
@@ -344,7 +383,25 @@ READERS: dict[str, Callable[[list[Path], Reading], Released]] = {
 }
 
 
-def join_named(trees: dict[Path, Any]) -> Released:
+def _class_files(trees: dict[Path, Any], known: DatasetFacts | None) -> Released:
+    """One file for each class, called as class folders are: ``3.npy``, ``class_3.npy``."""
+    names = [file.stem for file in trees]
+    try:
+        labels = labels_of_folders(names, known)
+    except BadDistilledSet:
+        labels = {}
+    numbered = known is not None or all(any(c.isdecimal() for c in name) for name in names)
+    if not numbered or len(labels) != len(trees):
+        raise BadDistilledSet(
+            str(next(iter(trees))),
+            expected="a name with images, labels, soft_labels or lr in it, or with a class",
+            got=", ".join(file.name for file in trees)[:160],
+            hint="Name the files of one set; in a folder of several, --ipc chooses among them.",
+        )
+    return from_parts({str(labels[file.stem]): tree for file, tree in trees.items()}, "files")
+
+
+def join_named(trees: dict[Path, Any], known: DatasetFacts | None = None) -> Released:
     """Several files whose names tell their parts: ``images_best``, ``labels_best``, ``lr_best``.
 
     Files of one part are joined in natural order of their names, so ``images_2`` comes before
@@ -353,6 +410,8 @@ def join_named(trees: dict[Path, Any]) -> Released:
     Raises:
         BadDistilledSet: a name that tells no part, no images, or unequal numbers of parts.
     """
+    if all(part_of_file(file) is None for file in trees):
+        return _class_files(trees, known)
     parts: dict[str, dict[Path, Any]] = {}
     for file, tree in trees.items():
         part = part_of_file(file)
