@@ -657,4 +657,7 @@ def installed() -> bool:
 
 def _ray() -> Any:
     """The module ``ray``, an optional dependency that nothing else imports."""
+    # Under 'uv run' Ray would copy this folder to every node and start its workers in a fresh
+    # environment there; they are to run what is installed.
+    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
     return importlib.import_module("ray")
