@@ -175,8 +175,9 @@ def test_published_weights_are_the_librarys(monkeypatch) -> None:
     network = published("torchvision:resnet18", "IMAGENET1K_V1", (3, 64, 64))
     assert all(torch.equal(value, fetched[name]) for name, value in network.state_dict().items())
     assert network(torch.zeros(1, 3, 64, 64)).shape == (1, 1000)
-    with pytest.raises(UnknownName, match="IMAGENET1K_V1"):
-        published("torchvision:resnet18", "IMAGENET1K_V7", (3, 64, 64))
+    for name in ("IMAGENET1K_V7", "DEFAULT"):
+        with pytest.raises(UnknownName, match="IMAGENET1K_V1"):
+            published("torchvision:resnet18", name, (3, 64, 64))
     with pytest.raises(BadInput, match="images that it can take"):
         published("torchvision:resnet18", "IMAGENET1K_V1", (1, 28, 28))
 

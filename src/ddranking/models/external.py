@@ -115,9 +115,11 @@ def published(name: str, weights: str, shape: Shape) -> nn.Module:
     if source == "torchvision":
         from torchvision import models
 
-        known = models.get_model_weights(check_torchvision(rest))
-        if weights not in (*known.__members__, "DEFAULT"):
-            raise UnknownName(f"weights of {name}", weights, list(known.__members__))
+        members = models.get_model_weights(check_torchvision(rest)).__members__
+        # "DEFAULT" means others in other versions, and would not say what was trained with.
+        known = [each for each in members if each != "DEFAULT"]
+        if weights not in known:
+            raise UnknownName(f"weights of {name}", weights, known)
 
         def make() -> nn.Module:
             return models.get_model(rest.lower(), weights=weights)

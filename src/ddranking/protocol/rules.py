@@ -114,13 +114,13 @@ class GivenWeights(Frozen):
 class PublishedWeights(Frozen):
     """Weights that torchvision or timm publish, for images in the space they were trained in.
 
-    ``name`` is torchvision's, as ``IMAGENET1K_V1``; a timm network's name has them in itself.
+    ``name`` is torchvision's; a timm network's name has them in itself.
     ``classes`` are the outputs that the dataset's classes have there, in their order; None takes
     all as they are.
     """
 
     kind: Literal["published"] = "published"
-    name: Annotated[str, Field(max_length=100)] = "DEFAULT"
+    name: Annotated[str, Field(max_length=100)] = "IMAGENET1K_V1"
     classes: tuple[Annotated[int, Field(ge=0)], ...] | None = None
 
 
