@@ -27,7 +27,7 @@ from ddranking.models import table
 from ddranking.protocol.rules import Precision, Sgd
 from ddranking.running.worker import tune_allocator
 from ddranking.training.arithmetic import acceleration, arithmetic, forward
-from ddranking.training.optim import optimizer
+from ddranking.training.optim import Optimizer
 
 SHAPE, CLASSES, STUDENT = (3, 32, 32), 10, "convnet3"
 CPU = torch.device("cpu")
@@ -143,13 +143,13 @@ def _network(engine: str, precision: Precision) -> tuple[nn.Module, Callable[[Te
 
 def _step(engine: str, precision: Precision, batch: int) -> Callable[[], object]:
     network, run = _network(engine, precision)
-    step = optimizer(Sgd(), network.parameters(), 0.01)
+    optimizer = Optimizer(Sgd(), network.parameters())
     images, labels = torch.randn(batch, *SHAPE), torch.arange(batch) % CLASSES
 
     def once() -> None:
-        step.zero_grad(set_to_none=True)
+        optimizer.forget_gradients()
         F.cross_entropy(run(images), labels).backward()
-        step.step()
+        optimizer.step(0.01)
 
     return once
 

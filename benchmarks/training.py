@@ -34,7 +34,7 @@ from ddranking.running.local import devices
 from ddranking.running.workbench import Workbench
 from ddranking.running.worker import Task
 from ddranking.training.arithmetic import acceleration
-from ddranking.training.fit import shape_of
+from ddranking.training.lesson import shape_of
 
 IPCS = (1, 10, 50)
 EPOCHS, EVERY = 300, 20

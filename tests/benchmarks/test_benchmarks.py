@@ -22,7 +22,8 @@ from ddranking.models import table
 from ddranking.protocol.augmentations import Dsa
 from ddranking.running.workbench import Workbench
 from ddranking.training.dsa import apply_dsa, draw_dsa
-from ddranking.training.fit import fit, shape_of
+from ddranking.training.fit import fit
+from ddranking.training.lesson import shape_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create")
 

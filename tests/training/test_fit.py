@@ -99,6 +99,73 @@ def test_a_result_does_not_depend_on_its_neighbours_or_their_order() -> None:
             assert all(torch.equal(other.weights[n], w) for n, w in alone.weights.items())
 
 
+GROUPED = {
+    "instance norm, dsa": {"augmentation": [{"kind": "dsa"}], "batch_size": 10},
+    "batch norm, adam": {"student": "convnet1-w8-bn", "optimizer": {"kind": "adam"}},
+    "layer norm, adamw, cosine": {
+        "student": "convnet1-w8-ln",
+        "optimizer": {"kind": "adamw"},
+        "schedule": {"kind": "cosine"},
+    },
+    "mlp, mixed, smoothed": {
+        "student": "mlp",
+        "augmentation": [{"kind": "cutmix"}, {"kind": "noise"}],
+        "loss": {"kind": "cross_entropy", "label_smoothing": 0.1},
+    },
+    "resnet, torchvision": {
+        "student": "resnet18",
+        "augmentation": [{"kind": "torchvision", "name": "RandomHorizontalFlip"}],
+        "epochs": 1,
+    },
+}
+
+
+@pytest.mark.parametrize("name", GROUPED)
+def test_a_group_in_turns_gives_what_each_gives_alone(name: str) -> None:
+    """Different rates, seeds and data; state, statistics of batch norm too, bit for bit."""
+    jobs = [
+        replace(
+            job(**GROUPED[name], seed=seed, learning_rate=0.01 * (seed + 1)),
+            training=data(10, seed=seed),
+        )
+        for seed in range(3)
+    ]
+    for alone, beside in zip(fit(jobs, CPU), fit(jobs, CPU, together=True), strict=True):
+        assert (alone.accuracy, alone.train_loss) == (beside.accuracy, beside.train_loss)
+        assert alone.steps == beside.steps
+        for key, value in alone.weights.items():
+            assert torch.equal(beside.weights[key], value), key
+
+
+def test_a_group_may_hold_what_is_only_evaluated() -> None:
+    first, second = job(seed=0), job(seed=1)
+    [trained] = fit([first], CPU)
+    read, other = fit([replace(first, weights=trained.weights), second], CPU, together=True)
+    assert (read.accuracy, read.steps, read.train_loss) == (trained.accuracy, 0, None)
+    assert other.steps == 12
+
+
+def test_a_group_that_does_not_fit_is_halved_and_gives_the_same(monkeypatch) -> None:
+    from ddranking.training import fit as room
+
+    whole, tried = room._fit_together, []
+
+    def narrow(group, device, progress):
+        tried.append(len(group))
+        if len(group) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return whole(group, device, progress)
+
+    jobs = [job(seed=seed) for seed in range(3)]
+    wide = fit(jobs, CPU, together=True)
+    monkeypatch.setattr(room, "_fit_together", narrow)
+    halved = fit(jobs, CPU, together=True)
+    assert tried == [3, 1, 2, 1, 1]
+    for one, other in zip(wide, halved, strict=True):
+        assert one.accuracy == other.accuracy
+        assert all(torch.equal(other.weights[name], w) for name, w in one.weights.items())
+
+
 def test_seeds_differ() -> None:
     first, second = fit([job(seed=0), job(seed=1)], CPU)
     assert first.train_loss != second.train_loss

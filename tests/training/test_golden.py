@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from ddranking.protocol.trial import Trial
-from ddranking.training import fit as loop
+from ddranking.training import lesson as loop
 from ddranking.training.fit import Job, LabelledImages, fit
 
 DSA = {"augmentation": [{"kind": "dsa"}]}

@@ -21,9 +21,11 @@ from ddranking.data.space import FittedSpace
 from ddranking.distilled.artifact import DistilledSet, as_float
 from ddranking.distilled.doctor import Finding
 from ddranking.models import table
+from ddranking.protocol.rules import Adam
 from ddranking.scoring.statistics import Estimate, estimate
 from ddranking.training.arithmetic import arithmetic
 from ddranking.training.fit import accuracy
+from ddranking.training.optim import Optimizer
 from ddranking.training.targets import LabelledImages
 
 STUDENT = "convnet{depth}-w32-none"
@@ -108,16 +110,16 @@ def trained(distilled: DistilledSet, seed: int) -> torch.nn.Module:
     network = table.build(name, shape, distilled.num_classes, seed=seed)
     batch = max(8, int(BATCH * _share(shape[1])))
     scaled = torch.nn.Sequential(_Scale(1 / max(float(images.std()), 1e-6)), network)
-    optim = torch.optim.Adam(scaled.parameters(), lr=RATE)
+    optimizer = Optimizer(Adam(), scaled.parameters())
     chance = torch.Generator().manual_seed(seeds.derive(seed, "probe"))
     scaled.train()
     with arithmetic("fp32", torch.device("cpu")):
         for _ in range(STEPS):
             chosen = torch.randperm(len(images), generator=chance)[:batch]
-            optim.zero_grad(set_to_none=True)
+            optimizer.forget_gradients()
             value = torch.nn.functional.cross_entropy(scaled(images[chosen]), labels[chosen])
             value.backward()
-            optim.step()
+            optimizer.step(RATE)
     return scaled
 
 

@@ -23,6 +23,7 @@ from ddranking.training.colour import (
     draw_color_jitter,
     draw_noise,
 )
+from ddranking.training.drawn import mapped
 from ddranking.training.dsa import DsaDraw as DsaDraw
 from ddranking.training.dsa import apply_dsa, draw_dsa
 from ddranking.training.geometry import (
@@ -63,10 +64,28 @@ class Augmented(NamedTuple):
     mixes: tuple[Mix, ...] = ()
 
 
+def draw(
+    augmentations: Sequence[Augmentation], shape: Sequence[int], generator: torch.Generator
+) -> tuple[Any, ...]:
+    """What every augmentation of a recipe draws for one batch, in the recipe's order.
+
+    None changes the images' ``shape`` (N, C, H, W) or reads them, so a batch can be drawn for
+    before it is there.
+    """
+    return tuple(AUGMENTATIONS[one.kind][0](one, shape, generator) for one in augmentations)
+
+
+def apply(augmentations: Sequence[Augmentation], images: Tensor, drawn: Sequence[Any]) -> Augmented:
+    """``images`` [N,C,H,W] after every augmentation; ``drawn`` by :func:`draw`, on their device."""
+    for one, numbers in zip(augmentations, drawn, strict=True):
+        images = AUGMENTATIONS[one.kind][1](one, images, numbers)
+    return Augmented(images, tuple(numbers for numbers in drawn if isinstance(numbers, Mix)))
+
+
 def augment(
     images: Tensor, augmentations: Sequence[Augmentation], generator: torch.Generator
 ) -> Augmented:
-    """``images`` [N,C,H,W] after every augmentation of a recipe, in the recipe's order.
+    """``images`` [N,C,H,W] after every augmentation of a recipe, drawn and applied.
 
     >>> from ddranking.protocol.augmentations import Flip, Mixup
     >>> batch = torch.rand(4, 3, 8, 8)
@@ -74,14 +93,8 @@ def augment(
     >>> made.images.shape, len(made.mixes)
     (torch.Size([4, 3, 8, 8]), 1)
     """
-    mixes: tuple[Mix, ...] = ()
-    for rules in augmentations:
-        draw, apply = AUGMENTATIONS[rules.kind]
-        drawn = draw(rules, images.shape, generator).to(images.device)
-        images = apply(rules, images, drawn)
-        if isinstance(drawn, Mix):
-            mixes += (drawn,)
-    return Augmented(images, mixes)
+    drawn = draw(augmentations, images.shape, generator)
+    return apply(augmentations, images, mapped(drawn, lambda tensor: tensor.to(images.device)))
 
 
 def check(augmentations: Sequence[Augmentation], shape: Sequence[int]) -> None:

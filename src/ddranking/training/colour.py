@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -94,7 +95,7 @@ def turn_hue(images: Tensor, turns: Tensor) -> Tensor:
         [(green - blue) / part, 2 + (blue - red) / part, 4 + (red - green) / part]
     )
     hue = sextants.gather(0, largest[None])[0]
-    offsets = torch.tensor([5.0, 3.0, 1.0], dtype=images.dtype, device=images.device)
+    offsets = _constant((5.0, 3.0, 1.0), images.dtype, images.device)
     k = (offsets[None, :, None, None] + hue + 6 * turns).remainder(6)
     return value - chroma * torch.minimum(k, 4 - k).clamp(0, 1)
 
@@ -106,8 +107,14 @@ def _grey(images: Tensor) -> Tensor:
     """[N,1,H,W]: the weighted sum of RGB, or the mean of any other channels."""
     if images.shape[1] != 3:
         return images.mean(dim=1, keepdim=True)
-    weights = torch.tensor(GREY, dtype=images.dtype, device=images.device)
+    weights = _constant(GREY, images.dtype, images.device)
     return (images * weights[None, :, None, None]).sum(dim=1, keepdim=True)
+
+
+@cache
+def _constant(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Numbers on the device, brought there once: a recorded step may not bring any."""
+    return torch.tensor(values, dtype=dtype, device=device)
 
 
 def draw_noise(rules: Noise, shape: Sequence[int], generator: torch.Generator) -> Tensor:

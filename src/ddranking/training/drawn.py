@@ -1,12 +1,21 @@
-"""What an augmentation has drawn for one batch: the numbers that make it deterministic."""
+"""What an augmentation has drawn for one batch: the numbers that make it deterministic.
+
+And what all inputs of a training step have in common: values that hold tensors (tensors themselves,
+tuples and dataclasses of them) beside what is no tensor, their form. Two inputs of one form differ
+in the content of their tensors alone, so that whatever was recorded for one fits the other.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
-from typing import Self
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any, Self
 
 import torch
 from torch import Tensor
+
+ALIGNMENT = 16
+"""Bytes: tensors that travel together begin at multiples of it, as their numbers ask for."""
 
 
 @dataclass(frozen=True)
@@ -14,9 +23,7 @@ class Drawn:
     """Parameters of one batch; tensors are drawn on the CPU and move with :meth:`to`."""
 
     def to(self, device: torch.device) -> Self:
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        moved = {name: v.to(device) for name, v in values.items() if isinstance(v, Tensor)}
-        return replace(self, **moved)
+        return mapped(self, lambda tensor: tensor.to(device))
 
 
 def uniform(count: int, low: float, high: float, generator: torch.Generator) -> Tensor:
@@ -27,3 +34,73 @@ def uniform(count: int, low: float, high: float, generator: torch.Generator) -> 
 def per_image(values: Tensor) -> Tensor:
     """[N] as [N,1,1,1], to meet images [N,C,H,W]."""
     return values[:, None, None, None]
+
+
+# --- Values that hold tensors ---------------------------------------------------------------------
+
+
+def tensors(value: Any) -> list[Tensor]:
+    """The tensors in ``value``, in order; networks in it are none of its input."""
+    if isinstance(value, Tensor):
+        return [value]
+    return [tensor for part in _parts(value) for tensor in tensors(part)]
+
+
+def mapped(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """``value`` with every tensor in it changed."""
+    if isinstance(value, Tensor):
+        return change(value)
+    if isinstance(value, tuple):
+        return tuple(mapped(part, change) for part in value)
+    if _holds_fields(value):
+        return replace(
+            value, **{f.name: mapped(getattr(value, f.name), change) for f in fields(value)}
+        )
+    return value
+
+
+def form(value: Any) -> Hashable:
+    """All of ``value`` but the content of its tensors: their shapes and types, and the rest."""
+    if isinstance(value, Tensor):
+        return value.shape, value.dtype, value.device
+    if isinstance(value, tuple) or _holds_fields(value):
+        return type(value), tuple(form(part) for part in _parts(value))
+    return value
+
+
+def on_device(values: Sequence[Any], device: torch.device) -> list[Any]:
+    """``values`` with their tensors on ``device``, in one transfer for all of them together.
+
+    Every transfer has a price of its own, whatever it carries, and a step draws several short
+    tensors. On a CPU they are already there.
+    """
+    every = [tensor for value in values for tensor in tensors(value)]
+    if device.type == "cpu" or not every:
+        return list(values)
+    starts, end = [], 0
+    for tensor in every:
+        starts.append(end)
+        end += -(-tensor.nbytes // ALIGNMENT) * ALIGNMENT
+    packed = torch.empty(end, dtype=torch.uint8, pin_memory=device.type == "cuda")
+    for tensor, start in zip(every, starts, strict=True):
+        _window(packed, tensor, start).copy_(tensor)
+    there = packed.to(device, non_blocking=True)
+    moved = iter(
+        [_window(there, tensor, start) for tensor, start in zip(every, starts, strict=True)]
+    )
+    return [mapped(value, lambda _: next(moved)) for value in values]
+
+
+def _window(packed: Tensor, like: Tensor, start: int) -> Tensor:
+    """The bytes from ``start`` as a tensor of the shape and type of ``like``."""
+    return packed[start : start + like.nbytes].view(like.dtype).view(like.shape)
+
+
+def _holds_fields(value: Any) -> bool:
+    return is_dataclass(value) and not isinstance(value, type)
+
+
+def _parts(value: Any) -> Sequence[Any]:
+    if isinstance(value, tuple):
+        return value
+    return [getattr(value, f.name) for f in fields(value)] if _holds_fields(value) else ()

@@ -1,31 +1,28 @@
-"""The only training loop: a list of trainings in, a list of results out, in the same order.
+"""A list of trainings in, a list of results out, in the same order.
 
-The whole set lives on the device as one tensor; there are no loader processes. A result depends on
-its job and the device alone, never on the jobs beside it. Evaluation happens once, after the last
-epoch, on the one split that the trial names.
+There are no loader processes: a training's images live on its device. A result depends on its job
+and the device alone, never on the jobs beside it: each has its own weights, optimiser and random
+numbers, and the same kernels work on it as if it were alone. Evaluation happens once, after the
+last epoch, on the one split that the trial names.
 """
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
-from ddranking import seeds
 from ddranking.models import table
-from ddranking.models.names import Shape
-from ddranking.protocol.rules import Precision, Training
+from ddranking.protocol.rules import Precision
 from ddranking.protocol.trial import Trial
-from ddranking.training.arithmetic import arithmetic, forward
-from ddranking.training.augment import augment
-from ddranking.training.losses import loss
+from ddranking.training.arithmetic import forward
+from ddranking.training.lesson import Lesson, recordable, shape_of
 from ddranking.training.memory import in_smaller_groups, with_smaller_batches
-from ddranking.training.optim import optimizer, rate_factor
-from ddranking.training.targets import LabelledImages, prepared, targets
+from ddranking.training.recorded import Recorder, cuda_recorder
+from ddranking.training.targets import LabelledImages
 
 EVALUATION_BATCH = {"cpu": 50, "cuda": 2000}
 """Images a batch in evaluation: on a CPU, 50 keep the first layer's maps in the cache."""
@@ -49,13 +46,16 @@ class Job:
 
 @dataclass(frozen=True)
 class Result:
-    """What a job gave: accuracy on its split (a fraction), last-epoch loss, steps, weights."""
+    """What a job gave: accuracy on its split (a fraction), last-epoch loss, steps, weights.
+
+    ``seconds`` are of the device: those of a group that trained together are shared evenly.
+    """
 
     accuracy: float
     train_loss: float | None
     steps: int
     weights: dict[str, Tensor]
-    seconds: float
+    seconds: float = 0.0
 
 
 Progress = Callable[[int, float], None]
@@ -63,102 +63,89 @@ Progress = Callable[[int, float], None]
 
 
 def fit(
-    jobs: Sequence[Job], device: torch.device, progress: Progress = lambda index, share: None
+    jobs: Sequence[Job],
+    device: torch.device,
+    progress: Progress = lambda index, share: None,
+    together: bool | None = None,
 ) -> list[Result]:
     """Trains and evaluates every job.
+
+    On a GPU the jobs train side by side, each on a stream of its own, so that small networks fill
+    it together; on a CPU one after another. A group that does not fit is halved.
 
     Args:
         jobs: what to train.
         device: where; products there have the precision that a job's rules name.
         progress: told of each finished epoch.
+        together: in turns of an epoch, or each from beginning to end; by the device where None.
     """
 
     def run(group: Sequence[tuple[int, Job]]) -> list[Result]:
-        return [
-            _fit_one(job, device, lambda share, index=index: progress(index, share))
-            for index, job in group
-        ]
+        return _fit_together(group, device, progress)
 
-    return in_smaller_groups(run, list(enumerate(jobs)))
+    numbered = list(enumerate(jobs))
+    if together is None:
+        together = device.type == "cuda"
+    groups = [numbered] if together else [[one] for one in numbered]
+    return [result for group in groups for result in in_smaller_groups(run, group)]
 
 
-def _fit_one(job: Job, device: torch.device, progress: Callable[[float], None]) -> Result:
+def _fit_together(
+    group: Sequence[tuple[int, Job]], device: torch.device, progress: Progress
+) -> list[Result]:
+    """Trains a group in turns of an epoch, then evaluates one after another."""
     start = time.monotonic()
+    lessons = [_lesson(job, device) for _, job in group]
+    turns = {
+        index: lesson.epochs()
+        for (index, job), lesson in zip(group, lessons, strict=True)
+        if job.weights is None
+    }
+    while turns:
+        for index, epochs in list(turns.items()):
+            share = next(epochs, None)
+            if share is None:
+                del turns[index]
+            else:
+                progress(index, share)
+    results = [_result(job, lesson) for (_, job), lesson in zip(group, lessons, strict=True)]
+    seconds = (time.monotonic() - start) / len(group)
+    return [replace(result, seconds=seconds) for result in results]
+
+
+def _lesson(job: Job, device: torch.device) -> Lesson:
+    """The job's network and data on the device, before the first step or with weights given."""
     trial = job.trial
-    precision = trial.training.precision
     network = table.build(
-        trial.student,
-        shape_of(job.training),
-        job.num_classes,
-        seed=trial.seed,
-        trusted=job.trusted,
+        trial.student, shape_of(job.training), job.num_classes, seed=trial.seed, trusted=job.trusted
     ).to(device)
-    with arithmetic(precision, device):
-        if job.weights is None:
-            train_loss, steps = train(network, job.training, trial, device, progress)
-        else:
-            network.load_state_dict(job.weights)
-            train_loss, steps = None, 0
-        right = accuracy(network, job.evaluation, device, precision)
-    return Result(
-        accuracy=right,
-        train_loss=train_loss,
-        steps=steps,
-        weights={name: value.cpu().contiguous() for name, value in network.state_dict().items()},
-        seconds=time.monotonic() - start,
-    )
+    if job.weights is not None:
+        network.load_state_dict(job.weights)
+        return Lesson(network, job.training, trial, device)
+    return Lesson(network, job.training.to(device), trial, device, *_side(trial, device))
 
 
-def train(
-    network: nn.Module,
-    data: LabelledImages,
-    trial: Trial,
-    device: torch.device,
-    progress: Callable[[float], None],
-) -> tuple[float | None, int]:
-    """Trains ``network`` in place by the trial's rules.
-
-    Returns:
-        the mean loss per image of the last epoch (None where not finite), and the steps taken.
-    """
-    rules: Training = trial.training
-    data = prepared(rules.labels, data.to(device))
-    images = data.images
-    order = torch.Generator().manual_seed(seeds.derive(trial.seed, "order"))
-    chance = torch.Generator().manual_seed(seeds.derive(trial.seed, "augmentation"))
-    views = torch.Generator().manual_seed(seeds.derive(trial.seed, "labels"))
-    run = forward(network, shape_of(data), rules.precision, device)
-    optim = optimizer(rules.optimizer, network.parameters(), trial.rate)
-    total, steps = torch.zeros((), device=device), 0
-    network.train()
-    for epoch in range(rules.epochs):
-        for group in optim.param_groups:
-            group["lr"] = trial.rate * rate_factor(rules.schedule, epoch, rules.epochs)
-        total.zero_()
-        wanted = targets(rules.labels, data, epoch, views)
-        for batch in _batches(len(images), rules.batch_size, order):
-            chosen = slice(None) if batch is None else batch.to(device)
-            made = augment(images[chosen], rules.augmentation, chance)
-            optim.zero_grad(set_to_none=True)
-            value = loss(rules.loss, run(made.images), wanted.take(chosen).after(made))
-            value.backward()
-            optim.step()
-            total += value.detach() * len(made.images)
-            steps += 1
-        progress((epoch + 1) / rules.epochs)
-    mean = float(total) / len(images)
-    return (mean if math.isfinite(mean) else None), steps
+def _side(trial: Trial, device: torch.device) -> tuple[torch.cuda.Stream | None, Recorder | None]:
+    """On a GPU a stream beside the others, which sees what was moved there, and a recorder."""
+    if device.type != "cuda":
+        return None, None
+    stream = torch.cuda.Stream(device)
+    stream.wait_stream(torch.cuda.current_stream(device))
+    return stream, cuda_recorder() if recordable(trial.training) else None
 
 
-def _batches(count: int, size: int, order: torch.Generator) -> Iterator[Tensor | None]:
-    """Index batches of one epoch, the last one possibly smaller; None for one whole batch.
-
-    Where all images fit one batch their order has no meaning, so nothing is gathered.
-    """
-    if count <= size:
-        yield None
-        return
-    yield from torch.randperm(count, generator=order).split(size)
+def _result(job: Job, lesson: Lesson) -> Result:
+    with lesson.place():
+        right = accuracy(
+            lesson.network, job.evaluation, lesson.device, job.trial.training.precision
+        )
+        state = lesson.network.state_dict()
+        return Result(
+            accuracy=right,
+            train_loss=lesson.mean_loss(),
+            steps=lesson.steps,
+            weights={name: value.cpu().contiguous() for name, value in state.items()},
+        )
 
 
 @torch.inference_mode()
@@ -179,9 +166,3 @@ def accuracy(
         return int(total)
 
     return with_smaller_batches(right, EVALUATION_BATCH.get(device.type, 500)) / len(data.labels)
-
-
-def shape_of(data: LabelledImages) -> Shape:
-    """(C, H, W) of its images."""
-    _, channels, height, width = data.images.shape
-    return channels, height, width

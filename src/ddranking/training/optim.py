@@ -1,51 +1,120 @@
 """Optimisers and learning-rate schedules, by kind.
 
-Every optimiser is torch's fused one: a step on the 320,000 parameters of a ConvNet-3 takes half as
-long as one parameter after another, which shows where a batch is ten images.
+Every optimiser is the functional form of torch's, fused: a step on the 320,000 parameters of a
+ConvNet-3 takes half as long as one parameter after another, which shows where a batch is ten
+images. The classes of ``torch.optim`` do the same sums, but import torch's compiler with their
+first step (150 MB and a second of every worker), and take a learning rate as a number, where a
+recorded step needs a tensor.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.optim.adam import adam
+from torch.optim.sgd import sgd
 
 from ddranking.protocol import rules
 
+Rate = float | Tensor
+"""A learning rate: a number, or where a step is recorded a float32 tensor [] on the device."""
 
-def _sgd(spec: rules.Sgd, parameters: list[nn.Parameter], rate: float) -> torch.optim.Optimizer:
-    return torch.optim.SGD(
+
+class Optimizer:
+    """The optimiser of a recipe over ``parameters``; :meth:`step` changes them in place.
+
+    Args:
+        spec: its rules.
+        parameters: those that the loss depends on; one without a gradient is left as it is.
+    """
+
+    def __init__(self, spec: rules.Optimizer, parameters: Iterable[nn.Parameter]) -> None:
+        self.spec, self.parameters = spec, list(parameters)
+        self._moments: dict[nn.Parameter, tuple[Tensor, ...]] = {}
+
+    def forget_gradients(self) -> None:
+        for parameter in self.parameters:
+            parameter.grad = None
+
+    @torch.no_grad()
+    def step(self, rate: Rate) -> None:
+        """One step at learning rate ``rate`` along the parameters' gradients."""
+        moved = [one for one in self.parameters if one.grad is not None]
+        gradients = [one.grad for one in moved if one.grad is not None]
+        remembered, change = OPTIMIZERS[self.spec.kind]
+        for parameter, gradient in zip(moved, gradients, strict=True):
+            if parameter not in self._moments:
+                self._moments[parameter] = remembered(gradient)
+        change(self.spec, moved, gradients, [self._moments[one] for one in moved], rate)
+
+
+def _velocity(gradient: Tensor) -> tuple[Tensor, ...]:
+    return (torch.zeros_like(gradient),)
+
+
+def _mean_square_and_count(gradient: Tensor) -> tuple[Tensor, ...]:
+    count = torch.zeros((), device=gradient.device)
+    return torch.zeros_like(gradient), torch.zeros_like(gradient), count
+
+
+Moments = Sequence[tuple[Tensor, ...]]
+"""What an optimiser remembers of each parameter."""
+
+
+def _sgd(
+    spec: rules.Sgd, parameters: list[Any], gradients: list[Tensor], moments: Moments, rate: Rate
+) -> None:
+    sgd(
         parameters,
+        gradients,
+        [velocity for (velocity,) in moments],
         lr=rate,
         momentum=spec.momentum,
         weight_decay=spec.weight_decay,
         nesterov=spec.nesterov,
+        dampening=0.0,
+        maximize=False,
         fused=True,
     )
 
 
-def _adam(spec: rules.Adam, parameters: list[nn.Parameter], rate: float) -> torch.optim.Optimizer:
-    return torch.optim.Adam(
-        parameters, lr=rate, betas=spec.betas, weight_decay=spec.weight_decay, fused=True
+def _adam(
+    spec: rules.Adam | rules.AdamW,
+    parameters: list[Any],
+    gradients: list[Tensor],
+    moments: Moments,
+    rate: Rate,
+) -> None:
+    means, squares, counts = zip(*moments, strict=True)
+    adam(
+        parameters,
+        gradients,
+        list(means),
+        list(squares),
+        [],
+        list(counts),
+        lr=rate,
+        beta1=spec.betas[0],
+        beta2=spec.betas[1],
+        weight_decay=spec.weight_decay,
+        decoupled_weight_decay=spec.kind == "adamw",
+        eps=1e-8,
+        amsgrad=False,
+        maximize=False,
+        fused=True,
     )
 
 
-def _adamw(spec: rules.AdamW, parameters: list[nn.Parameter], rate: float) -> torch.optim.Optimizer:
-    return torch.optim.AdamW(
-        parameters, lr=rate, betas=spec.betas, weight_decay=spec.weight_decay, fused=True
-    )
-
-
-OPTIMIZERS = {"sgd": _sgd, "adam": _adam, "adamw": _adamw}
-
-
-def optimizer(
-    spec: rules.Optimizer, parameters: Iterable[nn.Parameter], rate: float
-) -> torch.optim.Optimizer:
-    """The optimiser of a recipe over ``parameters``, starting at learning rate ``rate``."""
-    return OPTIMIZERS[spec.kind](spec, list(parameters), rate)
+OPTIMIZERS: dict[str, tuple[Callable[..., tuple[Tensor, ...]], Callable[..., None]]] = {
+    "sgd": (_velocity, _sgd),
+    "adam": (_mean_square_and_count, _adam),
+    "adamw": (_mean_square_and_count, _adam),
+}
+"""Kind to what is remembered of a parameter, and to a step."""
 
 
 def _constant(spec: rules.Constant, progress: float) -> float:

@@ -31,7 +31,9 @@ class Seeing(nn.Module):
         self.network = network.eval().requires_grad_(False)
         self.scale = nn.Buffer(torch.tensor(scale, dtype=torch.float32)[:, None, None])
         self.shift = nn.Buffer(torch.tensor(shift, dtype=torch.float32)[:, None, None])
-        self.classes = None if classes is None else list(classes)
+        self.classes: Tensor | None
+        chosen = None if classes is None else torch.tensor(list(classes))
+        self.register_buffer("classes", chosen, persistent=False)
         self.same = set(scale) == {1.0} and set(shift) == {0.0}
 
     def forward(self, images: Tensor) -> Tensor:
