@@ -19,7 +19,7 @@ from benchmarks.options import Options
 from benchmarks.report import Report
 from benchmarks.trials import random_images
 from ddranking import api
-from ddranking.running import cluster
+from ddranking.running import cluster, session
 from ddranking.running.local import Engine, Pool
 from ddranking.running.workbench import Workbench
 from ddranking.running.worker import Task
@@ -37,7 +37,7 @@ def measure(options: Options) -> Report:
     """A row for each engine and number of workers; ``rounds`` repeats all of them in turn."""
     bench = Workbench(api.dataset("digits"), {})
     make = random_images(bench, "convnet2-w32", 10, "fp32")
-    engines = [name for name in ENGINES if name == "local" or cluster.installed()]
+    engines = [name for name in ENGINES if name == "local" or session.installed()]
     tasks = [Task(make(seed, options.epochs or EPOCHS)) for seed in range(TRAININGS)]
     raw: dict[str, list[dict[str, float]]] = {}
     for _ in range(options.rounds or 1):

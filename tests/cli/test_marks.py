@@ -61,8 +61,9 @@ def _lower(perform):
     from dataclasses import replace
 
     def lower(*arguments):
-        done = perform(*arguments)
-        return replace(done, accuracy=max(0.0, done.accuracy - 0.04))
+        return [
+            replace(done, accuracy=max(0.0, done.accuracy - 0.04)) for done in perform(*arguments)
+        ]
 
     return lower
 

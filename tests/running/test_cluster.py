@@ -21,10 +21,11 @@ import torch
 from ddranking import api
 from ddranking.data.images import Dataset
 from ddranking.errors import BadInput, DDRankingError, MissingExtra
-from ddranking.running import cluster
-from ddranking.running.cluster import RayPool, Seats, files, parcel, renamed, seats
+from ddranking.running import actor, cluster, session
+from ddranking.running.cluster import RayPool, Seats, seats
 from ddranking.running.local import Pool
-from ddranking.running.worker import Done, Task, perform
+from ddranking.running.parcel import files, parcel, renamed
+from ddranking.running.worker import Done, Group, Task, perform
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 CPU = torch.device("cpu")
@@ -102,7 +103,7 @@ def test_folders_of_killed_processes_are_removed_a_day_later(tmp_path) -> None:
         (tmp_path / name / "ray").mkdir(parents=True)
         if name != young:
             os.utime(tmp_path / name, (0, 0))
-    cluster._sweep(tmp_path)
+    session._sweep(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {young, alive, other}
 
 
@@ -266,9 +267,9 @@ class FakeActor:
 def ray(monkeypatch) -> FakeRay:
     fake = FakeRay()
     monkeypatch.setattr(cluster, "installed", lambda: True)
-    monkeypatch.setattr(cluster, "_ray", lambda: fake)
-    monkeypatch.setattr(cluster._Session, "open", lambda self: fake)
-    monkeypatch.setattr(cluster._Session, "close", lambda self: None)
+    monkeypatch.setattr(actor, "ray_module", lambda: fake)
+    monkeypatch.setattr(session.Session, "open", lambda self: fake)
+    monkeypatch.setattr(session.Session, "close", lambda self: None)
     return fake
 
 
@@ -348,7 +349,7 @@ def test_an_error_of_a_training_is_raised_as_it_is(ray, make_study, recorder, mo
     def bad(*_):
         raise BadInput("images", expected="others")
 
-    monkeypatch.setattr(cluster, "perform", bad)
+    monkeypatch.setattr(actor, "perform", bad)
     study = make_study()
     with (
         pytest.raises(BadInput, match="images: expected others") as caught,
@@ -359,7 +360,7 @@ def test_an_error_of_a_training_is_raised_as_it_is(ray, make_study, recorder, mo
 
 
 def test_a_node_with_another_version_is_refused(ray, make_study, recorder, monkeypatch) -> None:
-    monkeypatch.setattr(cluster.Remote, "open", lambda *_: cluster.Ready("0.1", 0), raising=True)
+    monkeypatch.setattr(actor.Remote, "open", lambda *_: actor.Ready("0.1", 0), raising=True)
     with pytest.raises(DDRankingError, match=r"has ddranking 0\.1.*every node"):
         study = make_study()
         with RayPool(study.workbench) as pool:
@@ -378,7 +379,7 @@ def test_without_any_worker_it_ends_after_a_while(ray, make_study, recorder, mon
 def test_groups_stay_together(ray, make_study, recorder, monkeypatch, locally) -> None:
     """The hook for trials that train together: here all those of one arm and rate."""
 
-    def by_rule(tasks):
+    def by_rule(tasks, images, **_):
         found: dict[tuple, list[Task]] = {}
         for task in tasks:
             trial = task.trial
@@ -398,13 +399,14 @@ def test_weights_travel_by_content(ray, make_study, recorder, monkeypatch, tmp_p
     """No worker reads the store: what it is given to start from are copies of its own."""
     seen: list[Path] = []
 
-    def watched(task: Task, *rest) -> Done:
-        if task.weights is not None:
-            seen.append(task.weights)
-            assert task.weights.is_file()
-        return perform(task, *rest)
+    def watched(group: Group, *rest) -> list[Done]:
+        for task in group:
+            if task.weights is not None:
+                seen.append(task.weights)
+                assert task.weights.is_file()
+        return perform(group, *rest)
 
-    monkeypatch.setattr(cluster, "perform", watched)
+    monkeypatch.setattr(actor, "perform", watched)
     study = make_study()
     with RayPool(study.workbench) as pool:
         study.run(pool, recorder)
@@ -417,7 +419,7 @@ def test_weights_travel_by_content(ray, make_study, recorder, monkeypatch, tmp_p
 
 REAL = [
     pytest.mark.slow,
-    pytest.mark.skipif(not cluster.installed(), reason="Ray is not installed"),
+    pytest.mark.skipif(not session.installed(), reason="Ray is not installed"),
 ]
 
 
@@ -497,8 +499,8 @@ def stranger(address: str, token: str) -> bool:
 @pytest.fixture
 def nodes() -> Iterator:
     """Two nodes of one core each, beside a head without any."""
-    cluster._guard(own=True)
-    cluster._ray()
+    session._guard(own=True)
+    session.ray_module()
     made = importlib.import_module("ray.cluster_utils").Cluster(
         initialize_head=True,
         head_node_args={
@@ -512,7 +514,7 @@ def nodes() -> Iterator:
             made.add_node(num_cpus=1, object_store_memory=100 << 20)
         yield made
     finally:
-        cluster._ray().shutdown()
+        session.ray_module().shutdown()
         made.shutdown()
 
 

@@ -75,7 +75,7 @@ def test_a_worker_that_died_while_idle_is_not_a_closed_pipe_of_the_user(make_stu
     worker = Worker(FakeProcess(-9), Broken())  # type: ignore[arg-type]
     with pytest.raises(DDRankingError, match=r"died \(exit code -9\).*run the same command again"):
         worker.give(Task(make_study().pending({})[0]))
-    assert worker.task is None
+    assert not worker.group
 
 
 @pytest.mark.slow

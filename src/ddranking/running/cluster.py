@@ -4,42 +4,33 @@ A worker is an actor on one CPU core, or on a GPU or a part of one. It opens the
 from the prepared copy on its own node where there is one, else from Ray's object store, into which
 it is put once. A worker that dies is replaced, and what it was training is given to another one.
 Only the driver writes to the store, so weights that a trial starts from travel with it.
-
-Without an address there is a cluster for this process alone: on the loopback interface, with token
-authentication, without dashboard, gone when the pool ends. Ray is imported when it is used.
 """
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-import ipaddress
 import math
 import os
-import secrets
-import shutil
-import socket
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
-import torch
 
-from ddranking.data.cache import default_cache, open_halves, read_card
 from ddranking.data.images import Dataset, Images
 from ddranking.errors import BadInput, DDRankingError, MissingExtra
 from ddranking.protocol.trial import IMPLEMENTATION
-from ddranking.running.local import Watcher, cores
-from ddranking.running.store import DAY
+from ddranking.running.actor import Lacking, Ready, Remote
+from ddranking.running.groups import groups
+from ddranking.running.local import Watcher
+from ddranking.running.parcel import files, parcel
+from ddranking.running.session import Session, brief, installed
 from ddranking.running.workbench import Workbench
-from ddranking.running.worker import Done, Task, perform, tune_allocator
+from ddranking.running.worker import Done, Group, Task
 from ddranking.training.native import SWITCH
 
 ATTEMPTS = 3
@@ -51,180 +42,6 @@ PATIENCE_SECONDS = 600.0
 
 OBJECT_STORE_BYTES = 256 << 20
 """Ray's shared memory on this machine, beside room for a dataset that has no prepared copy."""
-
-LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
-"""Ray's own name; on any system, 0 in it keeps every one of its servers on loopback."""
-
-Group = tuple[Task, ...]
-_Named = TypeVar("_Named", Task, Workbench)
-
-
-def groups(tasks: Sequence[Task]) -> list[Group]:
-    """Tasks that one worker trains together; one each, as the training loop takes one at a time."""
-    return [(task,) for task in tasks]
-
-
-# --- What travels ---------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Parcel:
-    """A workbench on its way to another node, with one image in place of each half.
-
-    ``folder`` is the prepared copy that the driver has mapped, None where there is none.
-    """
-
-    workbench: Workbench
-    folder: Path | None
-
-    def opened(self, halves: tuple[Images, Images] | None = None) -> Workbench | None:
-        """The workbench with its images: those given, else those of this node's prepared copy.
-
-        A copy counts by its digest, whatever its place says. None where there is none.
-        """
-        dataset = self.workbench.dataset
-        found = halves or next(filter(None, map(self._halves, self._places())), None)
-        if found is None:
-            return None
-        train, test = found
-        return replace(self.workbench, dataset=replace(dataset, train=train, test=test))
-
-    def _places(self) -> list[Path]:
-        if self.folder is None:
-            return []
-        return [self.folder, default_cache() / self.folder.parent.name / self.folder.name]
-
-    def _halves(self, folder: Path) -> tuple[Images, Images] | None:
-        card = read_card(folder)
-        if card is None or card.get("digest") != self.workbench.dataset.digest:
-            return None
-        return open_halves(folder)
-
-
-def parcel(workbench: Workbench) -> Parcel:
-    """The workbench without its images and with the place where they can be opened."""
-    dataset = workbench.dataset
-    first = np.zeros(1, np.int64)
-    hollow = replace(dataset, train=dataset.train.take(first), test=dataset.test.take(first))
-    name = getattr(dataset.train.pixels, "filename", None)
-    folder = Path(name).resolve().parent if name else None
-    if folder is not None and (read_card(folder) or {}).get("digest") != dataset.digest:
-        folder = None  # somebody's own memory map: its content travels
-    return Parcel(replace(workbench, dataset=hollow, _made={}), folder)
-
-
-def files(value: Any) -> set[Path]:
-    """Every file that a task or a workbench names in its fields, to be sent with it."""
-    found: set[Path] = set()
-    for each in (getattr(value, one.name) for one in fields(value) if one.name != "cache"):
-        inside = each.values() if isinstance(each, Mapping) else (each,)
-        found |= {one for one in inside if isinstance(one, Path)}
-    return found
-
-
-def renamed(value: _Named, places: Mapping[Path, Path]) -> _Named:
-    """A task or workbench that names the copies of its files."""
-    changes: dict[str, Any] = {}
-    for one in fields(value):
-        each = getattr(value, one.name)
-        if isinstance(each, Path) and each in places:
-            changes[one.name] = places[each]
-        elif isinstance(each, Mapping) and any(isinstance(v, Path) for v in each.values()):
-            changes[one.name] = {key: places.get(path, path) for key, path in each.items()}
-    return replace(value, **changes)
-
-
-# --- The worker -----------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Lacking:
-    """A worker's answer where its node has no prepared copy of the dataset."""
-
-
-@dataclass(frozen=True)
-class Ready:
-    """A worker's answer when it can train; ``node`` is Ray's name of the machine it is on."""
-
-    version: str
-    implementation: int
-    node: str = field(default="", compare=False)
-
-
-class Remote:
-    """One worker, as an actor. Errors are answers: raised, Ray would wrap them in its own."""
-
-    def __init__(self, device: str) -> None:
-        self.device = torch.device(device)
-        self.progress = [0.0]
-        self.workbench: Workbench | None = None
-        self.folder: tempfile.TemporaryDirectory[str] | None = None
-        self.copies: dict[Path, Path] = {}
-        if self.device.type == "cpu":
-            tune_allocator()
-
-    def open(
-        self, parcel: Parcel, sent: Mapping[Path, Any], halves: tuple[Images, Images] | None
-    ) -> Ready | Lacking | Exception:
-        """Opens the dataset, once in the worker's life."""
-        try:
-            opened = parcel.opened(halves)
-            if opened is None:
-                return Lacking()
-            self.workbench = renamed(opened, self._received(sent))
-        except Exception as error:
-            return error
-        node = _ray().get_runtime_context().get_node_id()
-        return Ready(version("ddranking"), IMPLEMENTATION, node)
-
-    def perform(self, group: Group, sent: Mapping[Path, Any]) -> list[Done] | Exception:
-        """Trains a group; ``sent`` are the files that its tasks name, by the driver's names."""
-        assert self.workbench is not None, "a worker is opened before it trains"
-        if self.device.type == "cpu":
-            torch.set_num_threads(1)  # OpenMP counts threads for each calling thread
-        try:
-            places = self._received(sent)
-            self.progress = [0.0] * len(group)
-            return [
-                perform(renamed(task, places), self.workbench, self.device, self._teller(index))
-                for index, task in enumerate(group)
-            ]
-        except Exception as error:
-            error.add_note(f"while training {group[0].trial.arm}, seed {group[0].trial.seed}")
-            return error
-
-    def shares(self) -> list[float]:
-        """The share of each of the group's trainings that is done."""
-        return self.progress
-
-    def process(self) -> int:
-        """The number of this worker's process on its node."""
-        return os.getpid()
-
-    def leave(self) -> None:
-        """Removes what this worker wrote on its node."""
-        if self.folder is not None:
-            self.folder.cleanup()
-
-    def _teller(self, index: int):
-        def told(_: int, share: float) -> None:
-            self.progress[index] = share
-
-        return told
-
-    def _received(self, sent: Mapping[Path, Any]) -> dict[Path, Path]:
-        """The copies of files in this worker's own folder; each is written once."""
-        for path, content in sent.items():
-            if path not in self.copies:
-                if self.folder is None:
-                    self.folder = tempfile.TemporaryDirectory(prefix="ddranking-worker-")
-                copy = Path(self.folder.name, f"{len(self.copies)}{path.suffix}")
-                copy.write_bytes(_ray().get(content))
-                self.copies[path] = copy
-        return self.copies
-
-
-# --- The driver -----------------------------------------------------------------------------------
 
 
 @dataclass(eq=False)
@@ -316,7 +133,7 @@ class RayPool:
         self.deaths = 0
 
     def __enter__(self) -> RayPool:
-        self.session = _Session(self.address, self._room(), self.workers)
+        self.session = Session(self.address, self._room(), self.workers)
         self.ray = self.session.open()
         try:
             self.seats = seats(self.ray.cluster_resources(), self.device, self.workers)
@@ -343,7 +160,7 @@ class RayPool:
             DDRankingError: a training failed, or ended several workers, or no worker can be had;
                 what was yielded before is complete.
         """
-        waiting = sorted(groups(tasks), key=self._effort)
+        waiting = sorted(self._groups(tasks), key=self._effort)
         idle: list[Hand] = [hand for hand in self.hands if hand.answer is None]
         last = time.monotonic()
         while waiting or any(hand.group for hand in self.hands):
@@ -368,6 +185,10 @@ class RayPool:
                 if hand.answer is None:
                     idle.append(hand)
             self._tell(watcher)
+
+    def _groups(self, tasks: Sequence[Task]) -> list[Group]:
+        gpu, count = self.seats.gpu > 0, self.seats.count
+        return groups(tasks, self.workbench.images, on_gpu=gpu, workers=count)
 
     def _effort(self, group: Group) -> float:
         """What decides the order: the longest is given out first, as it stands last."""
@@ -426,7 +247,7 @@ class RayPool:
         try:
             answer = self.ray.get(reference)
         except self.ray.exceptions.RayTaskError as error:
-            raise DDRankingError(f"a worker cannot answer: {_brief(error)}") from None
+            raise DDRankingError(f"a worker cannot answer: {brief(error)}") from None
         except self.ray.exceptions.RayError as error:
             self._count_death(hand.group, error)
             return None
@@ -466,7 +287,7 @@ class RayPool:
         )
         raise DDRankingError(
             f"{what}, perhaps for lack of memory; finished trainings are in the store: run the "
-            f"same command again, with fewer --workers. The last one: {_brief(error)}"
+            f"same command again, with fewer --workers. The last one: {brief(error)}"
         )
 
     def _tell(self, watcher: Watcher) -> None:
@@ -511,153 +332,3 @@ def _check_version(ready: Ready) -> None:
             f"{ready.implementation}), this machine {ours.version} ({ours.implementation}): "
             "install the same one on every node"
         )
-
-
-def _brief(error: Exception) -> str:
-    """The last line that says something, without Ray's advice."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return " ".join((lines[0] if lines else type(error).__name__)[:300].split())
-
-
-# --- The cluster ----------------------------------------------------------------------------------
-
-
-@dataclass
-class _Session:
-    """A connection to Ray: to a cluster of this process, or to one at an address."""
-
-    address: str | None
-    room: int
-    workers: int | None
-    folder: tempfile.TemporaryDirectory[str] | None = field(default=None, init=False)
-    ours: bool = field(default=False, init=False)
-
-    def open(self) -> Any:
-        """Connects and returns the module ``ray``."""
-        own = self.address is None
-        _guard(own)
-        ray = _ray()
-        if ray.is_initialized():
-            return ray  # a script's own connection: it stays as it is
-        quiet = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": True}
-        if own:
-            self._start(ray, quiet)
-        else:
-            self._join(ray, quiet)
-        self.ours = True
-        return ray
-
-    def close(self) -> None:
-        if self.ours:
-            _ray().shutdown()
-            self.ours = False
-        if self.folder is not None:
-            self.folder.cleanup()
-            self.folder = None
-
-    def _start(self, ray: Any, quiet: Mapping[str, Any]) -> None:
-        # Ray opens its folder to everybody, so it lies in one that nobody else may enter. The
-        # names of the sockets in it have 107 bytes at most, 89 of them below this place.
-        usual = tempfile.gettempdir()
-        place = Path(usual if len(usual) <= 16 else "/tmp")
-        _sweep(place)
-        self.folder = tempfile.TemporaryDirectory(
-            prefix=f"ddr-{os.getpid()}-", dir=place, ignore_cleanup_errors=True
-        )
-        try:
-            ray.init(
-                num_cpus=self.workers or cores(),
-                include_dashboard=False,
-                object_store_memory=self.room,
-                _temp_dir=str(Path(self.folder.name, "ray")),
-                _system_config={"worker_niceness": 0},  # Ray's 15 gives way to everything
-                **quiet,
-            )
-            where = ray.util.get_node_ip_address()
-            if not ipaddress.ip_address(where).is_loopback:
-                raise DDRankingError(
-                    f"Ray listens on {where} instead of the loopback interface: start "
-                    "ddranking before anything else of this process imports Ray"
-                )
-        except BaseException as error:
-            ray.shutdown()
-            self.folder.cleanup()
-            if isinstance(error, DDRankingError) or not isinstance(error, Exception):
-                raise
-            raise DDRankingError(f"Ray cannot be started here: {_brief(error)}") from None
-
-    def _join(self, ray: Any, quiet: Mapping[str, Any]) -> None:
-        assert self.address is not None
-        try:
-            _knock(self.address)  # Ray itself tries for minutes
-            ray.init(address=self.address, **quiet)
-        except (ray.exceptions.RayError, ValueError, RuntimeError, OSError) as error:
-            if _about_tokens(error):
-                raise BadInput(
-                    f"--address {self.address}",
-                    expected="this cluster's token, in RAY_AUTH_TOKEN or in the file that "
-                    "RAY_AUTH_TOKEN_PATH names",
-                    got="none, or another one",
-                    hint="On the head node, 'ray get-auth-token' prints it.",
-                ) from None
-            raise BadInput(
-                f"--address {self.address}",
-                expected="a running Ray cluster of which this machine is a node",
-                got=_brief(error),
-                hint="Start one with 'ray start' and give its token in RAY_AUTH_TOKEN, or leave "
-                "--address out.",
-            ) from None
-
-
-def _about_tokens(error: BaseException | None) -> bool:
-    """Whether Ray was turned away; it says so in one of the errors that led to this one."""
-    return error is not None and (
-        "authenticat" in f"{type(error).__name__} {error}".lower()
-        or _about_tokens(error.__cause__ or error.__context__)
-    )
-
-
-def _sweep(place: Path) -> None:
-    """Removes what killed processes of this user left a day ago or more: sockets and logs."""
-    for left in place.glob("ddr-*-*"):
-        with suppress(OSError):
-            status, process = left.stat(), Path("/proc", left.name.split("-")[1])
-            old = time.time() - status.st_mtime > DAY and status.st_uid == os.getuid()
-            if old and Path("/proc/self").exists() and not process.exists():
-                shutil.rmtree(left, ignore_errors=True)
-
-
-def _knock(address: str) -> None:
-    """Raises an OSError at once where nothing listens at ``HOST:PORT``; other forms pass."""
-    host, _, port = address.rpartition(":")
-    if port.isdigit() and "/" not in host:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
-
-
-def _guard(own: bool) -> None:
-    """Keeps token authentication on; a cluster of this process listens on loopback alone.
-
-    Ray reads these once a process, so they stay. A token of one's own cluster is made up here and
-    never written to a file; that of another cluster is looked for where Ray looks for it.
-    """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    if not own:
-        os.environ.setdefault("RAY_AUTH_MODE", "token")
-        return
-    os.environ["RAY_AUTH_MODE"] = "token"
-    if not os.environ.get("RAY_AUTH_TOKEN_PATH"):
-        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
-    os.environ[LOOPBACK] = "0"
-
-
-def installed() -> bool:
-    """Whether Ray is there."""
-    return importlib.util.find_spec("ray") is not None
-
-
-def _ray() -> Any:
-    """The module ``ray``, an optional dependency that nothing else imports."""
-    # Under 'uv run' Ray would copy this folder to every node and start its workers in a fresh
-    # environment there; they are to run what is installed.
-    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
-    return importlib.import_module("ray")

@@ -1,7 +1,7 @@
 """The local engine: trials spread over worker processes of this machine.
 
 On CPUs one worker a core, each with one thread; on GPUs ``workers`` processes, spread over the
-devices. The longest trials start first. Only the parent writes to the store.
+devices, that train groups. The longest start first. Only the parent writes to the store.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ import torch
 
 from ddranking.errors import BadInput, DDRankingError
 from ddranking.protocol.trial import Trial
+from ddranking.running.groups import groups
 from ddranking.running.workbench import Workbench
-from ddranking.running.worker import Done, Task, perform
+from ddranking.running.worker import Done, Group, Task, perform
 
 WORKER = "from ddranking.running.worker import main; main()"
 
@@ -83,14 +84,14 @@ class Worker:
 
     process: subprocess.Popen[bytes]
     pipe: Connection
-    task: Task | None = None
+    group: Group = ()
 
-    def give(self, task: Task) -> None:
+    def give(self, group: Group) -> None:
         try:
-            self.pipe.send(task)
+            self.pipe.send(group)
         except ConnectionError:
             raise self.died() from None
-        self.task = task
+        self.group = group
 
     def died(self) -> DDRankingError:
         """What to say of a process that is no longer there."""
@@ -149,48 +150,54 @@ class Pool:
         Raises:
             DDRankingError: a worker failed or died; what was yielded before is complete.
         """
-        waiting = sorted(
-            tasks, key=lambda task: 0 if task.weights else self.workbench.visits(task.trial)
-        )
+        waiting = sorted(self._groups(tasks), key=self.effort)
         if len(self.places) == 1:
             yield from self._run_here(waiting, watcher)
             return
-        for place in self.places[len(self.workers) : len(tasks)]:
+        for place in self.places[len(self.workers) : len(waiting)]:
             self.workers.append(_start(self.workbench, place))
         for worker in self.workers:
             if waiting:
                 worker.give(waiting.pop())
-        while busy := {worker.pipe: worker for worker in self.workers if worker.task is not None}:
+        while busy := {worker.pipe: worker for worker in self.workers if worker.group}:
             for pipe in wait(list(busy)):
                 worker = busy[pipe]  # type: ignore[index]
-                task, answer = worker.task, _receive(worker)
-                assert task is not None
-                if not isinstance(answer, Done):
-                    watcher.running(task.trial, answer)
+                group, answer = worker.group, _receive(worker)
+                if isinstance(answer, tuple):
+                    index, share = answer
+                    watcher.running(group[index].trial, share)
                     continue
-                worker.task = None
+                worker.group = ()
                 if waiting:
                     worker.give(waiting.pop())
-                yield task, answer
+                yield from zip(group, answer, strict=True)
 
-    def _run_here(self, waiting: list[Task], watcher: Watcher) -> Iterator[tuple[Task, Done]]:
+    def effort(self, group: Group) -> int:
+        """Image visits of a group; what is only evaluated counts as none."""
+        return sum(0 if one.weights else self.workbench.visits(one.trial) for one in group)
+
+    def _groups(self, tasks: Sequence[Task]) -> list[Group]:
+        on_gpu = self.places[0].type == "cuda"
+        return groups(tasks, self.workbench.images, on_gpu=on_gpu, workers=len(self.places))
+
+    def _run_here(self, waiting: list[Group], watcher: Watcher) -> Iterator[tuple[Task, Done]]:
         """One thread on a CPU here too, so that results are those of any number of workers."""
         place, threads = self.places[0], torch.get_num_threads()
         if place.type == "cpu":
             torch.set_num_threads(1)
         try:
             while waiting:
-                task = waiting.pop()
+                group = waiting.pop()
 
-                def told(_: int, share: float, trial: Trial = task.trial) -> None:
-                    watcher.running(trial, share)
+                def told(index: int, share: float, group: Group = group) -> None:
+                    watcher.running(group[index].trial, share)
 
-                yield task, perform(task, self.workbench, place, told)
+                yield from zip(group, perform(group, self.workbench, place, told), strict=True)
         finally:
             torch.set_num_threads(threads)
 
 
-def _receive(worker: Worker) -> float | Done:
+def _receive(worker: Worker) -> tuple[int, float] | list[Done]:
     """The next message of a worker; raises what it raised."""
     try:
         answer = worker.pipe.recv()

@@ -22,6 +22,7 @@ from ddranking.distilled.artifact import DistilledSet, as_float
 from ddranking.protocol.trial import Distilled, RandomImages, Trial
 from ddranking.running.teachers import teacher
 from ddranking.training.fit import Job
+from ddranking.training.streamed import in_space
 from ddranking.training.targets import LabelledImages
 
 
@@ -91,7 +92,11 @@ class Workbench:
                 seed=trial.seed,
                 among=self.split(trial.validation_size).train,
             )
-            return self._in_space(train.take(drawn), trial.space)
+            own = train.take(drawn)
+            return LabelledImages(
+                torch.from_numpy(self.fitted(trial.space).apply(own.pixels)),
+                torch.from_numpy(own.labels),
+            )
         return self._in_space(train, trial.space)
 
     def evaluation_images(self, trial: Trial) -> LabelledImages:
@@ -99,22 +104,24 @@ class Workbench:
         key = (trial.evaluate, str(trial.validation_size), _name(trial.space))
         if key not in self._made:
             if trial.evaluate == "test":
-                images = self.dataset.test
+                self._made[key] = self._in_space(self.dataset.test, trial.space)
             else:
-                images = self.dataset.train.take(self.split(trial.validation_size).validation)
-            self._made[key] = self._in_space(images, trial.space)
+                held_out = self.split(trial.validation_size).validation
+                self._made[key] = self._in_space(self.dataset.train, trial.space, held_out)
         return self._made[key]
+
+    def images(self, trial: Trial) -> int:
+        """Images of a trial's training set."""
+        named = trial.training_set
+        if isinstance(named, Distilled):
+            return len(self.distilled[named.digest])
+        if isinstance(named, RandomImages):
+            return named.ipc * self.dataset.num_classes
+        return len(self.dataset.train)
 
     def visits(self, trial: Trial) -> int:
         """Images visited in training, over all epochs: the effort of a trial."""
-        named = trial.training_set
-        if isinstance(named, Distilled):
-            images = len(self.distilled[named.digest])
-        elif isinstance(named, RandomImages):
-            images = named.ipc * self.dataset.num_classes
-        else:
-            images = len(self.dataset.train)
-        return images * trial.training.epochs
+        return self.images(trial) * trial.training.epochs
 
     def split(self, size: int) -> Split:
         """The validation split of the real training set; the same for every entry and arm."""
@@ -131,11 +138,13 @@ class Workbench:
             self._made[key] = fit(wanted, self.dataset.train, self.cache)
         return self._made[key]
 
-    def _in_space(self, images: Images, space: Mapping[str, Any]) -> LabelledImages:
-        # A space always makes new arrays, so the images are not copied: a test set is 123 MB.
+    def _in_space(
+        self, images: Images, space: Mapping[str, Any], rows: np.ndarray | None = None
+    ) -> LabelledImages:
+        labels = images.labels if rows is None else images.labels[rows]
         return LabelledImages(
-            torch.from_numpy(self.fitted(space).apply(images.pixels)),
-            torch.from_numpy(np.array(images.labels, dtype=np.int64)),
+            in_space(images, self.fitted(space), rows),
+            torch.from_numpy(np.array(labels, dtype=np.int64)),
         )
 
 

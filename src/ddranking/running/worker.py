@@ -1,4 +1,4 @@
-"""One worker process: serves trials over a pipe, see :func:`main`.
+"""One worker process: serves groups of trials over a pipe, see :func:`main`.
 
 A worker is a fresh interpreter rather than a fork or a ``multiprocessing`` child, so that a user's
 script needs no ``if __name__ == "__main__"`` and notebooks work. It trains with one thread on a
@@ -51,6 +51,10 @@ class Task:
     keep: bool = False
 
 
+Group = tuple[Task, ...]
+"""Tasks that one worker trains together."""
+
+
 @dataclass(frozen=True)
 class Done:
     """What a worker answers when a trial is finished.
@@ -69,22 +73,24 @@ class Done:
 
 
 def perform(
-    task: Task,
+    group: Group,
     workbench: Workbench,
     device: torch.device,
     progress: Callable[[int, float], None] = lambda index, share: None,
-) -> Done:
-    """Runs one trial in this process."""
-    job = workbench.job(task.trial, _weights(task), task.teachers)
-    [result] = fit([job], device, progress)
-    return Done(
-        accuracy=result.accuracy,
-        train_loss=result.train_loss,
-        steps=result.steps,
-        seconds=result.seconds,
-        weights=save(result.weights) if task.keep else None,
-        environment=environment(device),
-    )
+) -> list[Done]:
+    """Runs a group of trials in this process; ``progress`` is told a task's index and share."""
+    jobs = [workbench.job(task.trial, _weights(task), task.teachers) for task in group]
+    return [
+        Done(
+            accuracy=result.accuracy,
+            train_loss=result.train_loss,
+            steps=result.steps,
+            seconds=result.seconds,
+            weights=save(result.weights) if task.keep else None,
+            environment=environment(device),
+        )
+        for task, result in zip(group, fit(jobs, device, progress), strict=True)
+    ]
 
 
 def _weights(task: Task) -> dict[str, torch.Tensor] | None:
@@ -110,7 +116,7 @@ def tune_allocator() -> None:
 
 
 def serve(pipe: Connection) -> None:
-    """Answers tasks until the parent says None or is gone."""
+    """Answers groups until the parent says None or is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     workbench, device = pipe.recv()
     if device.type == "cpu":
@@ -118,19 +124,20 @@ def serve(pipe: Connection) -> None:
         tune_allocator()
     told = 0.0
 
-    def report(_: int, share: float) -> None:
+    def report(index: int, share: float) -> None:
         nonlocal told
         if time.monotonic() - told >= REPORT_SECONDS:
             told = time.monotonic()
-            pipe.send(share)  # raises when the parent is gone, which ends this process
+            pipe.send((index, share))  # raises when the parent is gone, which ends this process
 
-    while (task := pipe.recv()) is not None:
+    while (group := pipe.recv()) is not None:
         try:
-            answer = perform(task, workbench, device, report)
+            answer = perform(group, workbench, device, report)
         except ConnectionError:
             raise
         except Exception as error:
-            error.add_note(f"while training {task.trial.arm}, seed {task.trial.seed}")
+            first = group[0].trial
+            error.add_note(f"while training {first.arm}, seed {first.seed}")
             answer = error
         pipe.send(answer)
 

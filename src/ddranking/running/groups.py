@@ -1,0 +1,53 @@
+"""Which tasks one worker trains together.
+
+A small network does not fill a GPU: one step of ten images is over before the next one has been
+asked for. Trainings of equal shape go there in groups, each on a stream of its own (see
+:func:`ddranking.training.fit.fit`). On a CPU every training has a core to itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterator, Sequence
+
+from ddranking.protocol.trial import Trial
+from ddranking.running.worker import Group, Task
+
+MOST_TRAININGS = 8
+"""Streams beyond these find no free part of a GPU."""
+
+IMAGES_AT_ONCE = 800
+"""Images in one step of all trainings of a group; about what fills a GPU with a ConvNet-3."""
+
+
+def groups(
+    tasks: Sequence[Task], images: Callable[[Trial], int], *, on_gpu: bool, workers: int = 1
+) -> list[Group]:
+    """``tasks`` in groups for ``workers``; in order, and one each where not ``on_gpu``.
+
+    Args:
+        tasks: what to train.
+        images: how many images an epoch of a trial visits.
+        on_gpu: whether the workers have GPUs.
+        workers: how many there are, none of which is left idle for a larger group.
+    """
+    if not on_gpu:
+        return [(task,) for task in tasks]
+    alike: dict[Hashable, list[Task]] = {}
+    for task in tasks:
+        alike.setdefault(_shape(task, images(task.trial)), []).append(task)
+    return [group for some in alike.values() for group in _cut(some, images, workers)]
+
+
+def _shape(task: Task, images: int) -> Hashable:
+    """What is equal in a group: all that decides how long a training takes."""
+    rules = task.trial.training.model_copy(update={"learning_rate": 0.0})
+    return task.trial.student, rules.model_dump_json(), images, task.weights is None
+
+
+def _cut(tasks: Sequence[Task], images: Callable[[Trial], int], workers: int) -> Iterator[Group]:
+    trial = tasks[0].trial
+    batch = min(trial.training.batch_size, images(trial))
+    fair = -(-len(tasks) // workers)
+    size = max(1, min(MOST_TRAININGS, IMAGES_AT_ONCE // batch, fair))
+    for start in range(0, len(tasks), size):
+        yield tuple(tasks[start : start + size])

@@ -1,0 +1,75 @@
+"""Which tasks train together."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from ddranking import api
+from ddranking.running import local
+from ddranking.running.groups import IMAGES_AT_ONCE, MOST_TRAININGS, groups
+from ddranking.running.local import Pool
+from ddranking.running.worker import Task, perform
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def tasks(make_study) -> list[Task]:
+    return [Task(trial) for trial in make_study().pending({})]
+
+
+def test_on_a_cpu_each_trains_alone(tasks) -> None:
+    assert groups(tasks, lambda _: 10, on_gpu=False) == [(task,) for task in tasks]
+
+
+def test_on_a_gpu_alike_trainings_are_together_and_each_is_once(tasks) -> None:
+    made = groups(tasks, lambda _: 10, on_gpu=True)
+    assert sorted(t.trial.key for g in made for t in g) == sorted(t.trial.key for t in tasks)
+    assert max(map(len, made)) > 1
+    for group in made:
+        rules = {t.trial.training.model_copy(update={"learning_rate": 0.0}) for t in group}
+        assert len(group) <= MOST_TRAININGS
+        assert len({t.trial.student for t in group}) == len(rules) == 1
+
+
+@pytest.mark.parametrize(
+    ("images", "workers", "most"), [(10, 1, 8), (10, 100, 1), (IMAGES_AT_ONCE, 1, None)]
+)
+def test_a_group_fills_a_gpu_and_leaves_no_worker_idle(tasks, images, workers, most) -> None:
+    made = groups(tasks, lambda _: images, on_gpu=True, workers=workers)
+    batch = min(images, tasks[0].trial.training.batch_size)
+    assert max(map(len, made)) <= (most or max(1, IMAGES_AT_ONCE // batch))
+
+
+def test_what_is_only_evaluated_is_not_beside_what_is_trained(tasks, tmp_path) -> None:
+    first, *others = tasks
+    read = Task(first.trial, weights=tmp_path / "weights")
+    made = groups([read, *others], lambda _: 10, on_gpu=True)
+    assert (read,) in made
+
+
+def test_a_score_of_groups_is_the_score(make_study, recorder, monkeypatch) -> None:
+    """The pool as it is on a GPU, with this CPU in its place: same outcomes, each told once."""
+    together: list[int] = []
+
+    def counted(group, *rest):
+        together.append(len(group))
+        return perform(group, *rest)
+
+    alone = make_study("alone")
+    with Pool(alone.workbench, [CPU]) as pool:
+        expected = alone.run(pool, api.Silent())
+    monkeypatch.setattr(local, "perform", counted)
+    monkeypatch.setattr(
+        Pool, "_groups", lambda self, t: groups(t, self.workbench.images, on_gpu=True)
+    )
+    study = make_study("together")
+    with Pool(study.workbench, [CPU]) as pool:
+        found = study.run(pool, recorder)
+    assert max(together) > 1
+    assert {k: seen.outcome for k, seen in found.items()} == {
+        k: seen.outcome for k, seen in expected.items()
+    }
+    assert len(recorder.keys) == len(set(recorder.keys)) == len(found)
