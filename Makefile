@@ -1,7 +1,7 @@
 # One word for each common job. Needs uv (pip install uv); ARGS adds arguments, as in
 # make test ARGS="tests/scoring -k holm".
 
-.PHONY: check test demo docs board bench
+.PHONY: check test demo docs board bench gpu
 
 check:
 	uv run ruff check .
@@ -23,3 +23,7 @@ board:
 
 bench:
 	uv run python -m benchmarks $(or $(ARGS),start page)
+
+gpu:
+	uv run pytest -m gpu $(ARGS)
+	uv run python -m benchmarks group training score --device cuda --json gpu.json

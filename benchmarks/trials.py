@@ -13,6 +13,7 @@ from ddranking import api
 from ddranking.protocol.augmentations import Dsa
 from ddranking.protocol.rules import Precision, Sgd, Step, Training
 from ddranking.protocol.trial import RandomImages, Trial
+from ddranking.running.groups import MOST_TRAININGS
 from ddranking.running.local import Pool
 from ddranking.running.study import usual_space
 from ddranking.running.workbench import Workbench
@@ -76,9 +77,15 @@ def timed(workers: Pool, tasks: Sequence[Task]) -> tuple[float, list[Done]]:
     return time.perf_counter() - begun, done
 
 
+def at_once(workers: Pool) -> int:
+    """How many trainings of one shape a score runs at once: on a GPU a group for each worker."""
+    gpu = workers.places[0].type == "cuda"
+    return len(workers.places) * (MOST_TRAININGS if gpu else 1)
+
+
 @dataclass(frozen=True)
 class Cost:
-    """Seconds that one training takes of the whole machine while as many run as it has workers.
+    """Seconds that one training takes of the whole machine while as many run as in a score.
 
     Attributes:
         fixed: building the network, preparing the images, sending the answer.
@@ -96,7 +103,7 @@ class Cost:
 
 def start(workers: Pool, make: MakeTrial, busy: int | None = None) -> float:
     """Seconds until every worker has finished a first, one-epoch training and read both splits."""
-    count = busy or len(workers.places)
+    count = busy or at_once(workers)
     tasks = [Task(make(seed, 1, "validation")) for seed in range(count)]
     tasks += [Task(make(seed, 1, "test")) for seed in range(count)]
     return timed(workers, tasks)[0]
@@ -112,9 +119,9 @@ def cost(
         make: makes trials.
         epochs: of the longer run.
         evaluation: also measure it; else it is 0.
-        busy: how many trainings at once; as many as there are workers by default.
+        busy: how many trainings at once; by default as many as a score trains at once.
     """
-    count = busy or len(workers.places)
+    count = busy or at_once(workers)
     short, answers = timed(
         workers, [Task(make(seed, 1, "validation"), keep=True) for seed in range(count)]
     )

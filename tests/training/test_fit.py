@@ -150,11 +150,11 @@ def test_a_group_that_does_not_fit_is_halved_and_gives_the_same(monkeypatch) -> 
 
     whole, tried = room._fit_together, []
 
-    def narrow(group, device, progress):
+    def narrow(group, *rest):
         tried.append(len(group))
         if len(group) > 1:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
-        return whole(group, device, progress)
+        return whole(group, *rest)
 
     jobs = [job(seed=seed) for seed in range(3)]
     wide = fit(jobs, CPU, together=True)
@@ -297,3 +297,23 @@ def test_a_gpu_gives_the_same_training_within_float32() -> None:
     [here], [there] = fit([work], CPU), fit([work], torch.device("cuda"))
     assert here.train_loss is not None
     assert there.train_loss == pytest.approx(here.train_loss, abs=1e-3)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", GROUPED)
+def test_on_a_gpu_groups_and_recordings_change_nothing(name: str) -> None:
+    """Beside others or alone, recorded or not: the same kernels on the same numbers."""
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    cuda = torch.device("cuda")
+    rules_ = {"epochs": 10} | GROUPED[name]
+    jobs = [
+        replace(job(**rules_, seed=seed, learning_rate=0.01), training=data(10, seed=seed))
+        for seed in range(4)
+    ]
+    alone = [fit([one], cuda, record=False)[0] for one in jobs]
+    for beside in (fit(jobs, cuda), fit(jobs, cuda, record=False)):
+        for one, other in zip(alone, beside, strict=True):
+            assert other.accuracy == pytest.approx(one.accuracy, abs=0.04)
+            for key, value in one.weights.items():
+                torch.testing.assert_close(other.weights[key], value, rtol=1e-3, atol=1e-4)

@@ -21,7 +21,7 @@ from ddranking.protocol.trial import Trial
 from ddranking.training.arithmetic import forward
 from ddranking.training.lesson import Lesson, recordable, shape_of
 from ddranking.training.memory import in_smaller_groups, with_smaller_batches
-from ddranking.training.recorded import Recorder, cuda_recorder
+from ddranking.training.recorded import cuda_recorder
 from ddranking.training.targets import LabelledImages
 
 EVALUATION_BATCH = {"cpu": 50, "cuda": 2000}
@@ -67,6 +67,7 @@ def fit(
     device: torch.device,
     progress: Progress = lambda index, share: None,
     together: bool | None = None,
+    record: bool = True,
 ) -> list[Result]:
     """Trains and evaluates every job.
 
@@ -78,10 +79,11 @@ def fit(
         device: where; products there have the precision that a job's rules name.
         progress: told of each finished epoch.
         together: in turns of an epoch, or each from beginning to end; by the device where None.
+        record: steps as CUDA graphs, where the device is a GPU; else they run as they are.
     """
 
     def run(group: Sequence[tuple[int, Job]]) -> list[Result]:
-        return _fit_together(group, device, progress)
+        return _fit_together(group, device, progress, record)
 
     numbered = list(enumerate(jobs))
     if together is None:
@@ -91,11 +93,11 @@ def fit(
 
 
 def _fit_together(
-    group: Sequence[tuple[int, Job]], device: torch.device, progress: Progress
+    group: Sequence[tuple[int, Job]], device: torch.device, progress: Progress, record: bool
 ) -> list[Result]:
     """Trains a group in turns of an epoch, then evaluates one after another."""
     start = time.monotonic()
-    lessons = [_lesson(job, device) for _, job in group]
+    lessons = [_lesson(job, device, record) for _, job in group]
     turns = {
         index: lesson.epochs()
         for (index, job), lesson in zip(group, lessons, strict=True)
@@ -113,7 +115,7 @@ def _fit_together(
     return [replace(result, seconds=seconds) for result in results]
 
 
-def _lesson(job: Job, device: torch.device) -> Lesson:
+def _lesson(job: Job, device: torch.device, record: bool) -> Lesson:
     """The job's network and data on the device, before the first step or with weights given."""
     trial = job.trial
     network = table.build(
@@ -122,16 +124,13 @@ def _lesson(job: Job, device: torch.device) -> Lesson:
     if job.weights is not None:
         network.load_state_dict(job.weights)
         return Lesson(network, job.training, trial, device)
-    return Lesson(network, job.training.to(device), trial, device, *_side(trial, device))
-
-
-def _side(trial: Trial, device: torch.device) -> tuple[torch.cuda.Stream | None, Recorder | None]:
-    """On a GPU a stream beside the others, which sees what was moved there, and a recorder."""
+    data = job.training.to(device)
     if device.type != "cuda":
-        return None, None
+        return Lesson(network, data, trial, device)
     stream = torch.cuda.Stream(device)
-    stream.wait_stream(torch.cuda.current_stream(device))
-    return stream, cuda_recorder() if recordable(trial.training) else None
+    stream.wait_stream(torch.cuda.current_stream(device))  # which moved the network and the data
+    recorder = cuda_recorder() if record and recordable(trial.training) else None
+    return Lesson(network, data, trial, device, stream, recorder)
 
 
 def _result(job: Job, lesson: Lesson) -> Result:

@@ -1,0 +1,77 @@
+"""Trainings side by side on one device: how many at once pay, and what recording their steps does.
+
+Each group is trained in turns of an epoch, each training on a stream of its own where the device
+is a GPU. Sizes take turns, the smallest first. Steps are recorded as CUDA graphs or, beside that,
+run as they are. A CPU has neither: a group costs nothing there and gives nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from statistics import median
+
+import torch
+
+from benchmarks import trials
+from benchmarks.options import Options
+from benchmarks.report import Report, quick_precisions, spread
+from ddranking import api
+from ddranking.running.groups import IMAGES_AT_ONCE, MOST_TRAININGS
+from ddranking.running.local import devices
+from ddranking.running.workbench import Workbench
+from ddranking.training.fit import Job, fit
+
+IPCS, SIZES = (1, 10, 50), (1, 2, 4, 8, 16)
+QUICK_VISITS, FULL_VISITS = 1500, 200_000
+"""Images that one training visits."""
+
+Row = dict[str, float | int | str]
+
+
+def measure(options: Options) -> Report:
+    """Images a second of groups of each size, for each number of images per class."""
+    device = devices(options.device)[0]
+    gpu = device.type == "cuda"
+    precision = (options.precision or quick_precisions(options.device)[-1:])[0]
+    visits = FULL_VISITS if options.full or gpu else QUICK_VISITS
+    rounds = options.rounds or (5 if options.full else 2)
+    workbench = Workbench(api.dataset(options.dataset), {})
+    sizes = SIZES if gpu else SIZES[:3]
+    rows: list[Row] = []
+    for ipc in options.ipc or IPCS:
+        make = trials.random_images(workbench, options.student, ipc, precision)
+        images = ipc * workbench.dataset.num_classes
+        epochs = max(2, visits // images)
+        jobs = [workbench.job(make(seed, epochs, "validation")) for seed in range(max(sizes))]
+        seconds: dict[tuple[int, bool], list[float]] = {}
+        for _ in range(rounds):
+            for size in sizes:
+                for recorded in (True, False) if gpu else (False,):
+                    took = _seconds(jobs[:size], device, recorded)
+                    seconds.setdefault((size, recorded), []).append(took)
+        rows += [
+            {
+                "ipc": ipc,
+                "at once": size,
+                "steps": "recorded" if recorded else "as they are",
+                "images/s": spread([size * epochs * images / one for one in took]),
+                "times one": median(seconds[1, recorded]) * size / median(took),
+            }
+            for (size, recorded), took in seconds.items()
+        ]
+    notes = [
+        f"{workbench.dataset.title}, {options.student}, {precision}, DSA, batches of 256; "
+        f"{rounds} rounds in turn, median (range). Each training visits about {visits:,} images; "
+        "building networks, recording and a small evaluation are in the time.",
+        f"A score takes groups of up to {MOST_TRAININGS} and {IMAGES_AT_ONCE} images a step on a "
+        "GPU, of one on a CPU.",
+    ]
+    return Report({"group: trainings side by side": rows}, notes, {"precision": precision})
+
+
+def _seconds(jobs: Sequence[Job], device: torch.device, recorded: bool) -> float:
+    """Wall seconds of a group, with its steps recorded where that can be, or run as they are."""
+    begun = time.perf_counter()
+    fit(jobs, device, together=True, record=recorded)
+    return time.perf_counter() - begun
