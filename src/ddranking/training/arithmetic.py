@@ -15,6 +15,7 @@ from ddranking.models import table
 from ddranking.models.names import Shape
 from ddranking.protocol.rules import Precision
 from ddranking.training.fused import fused
+from ddranking.training.fused_gpu import fused_gpu
 
 Forward = Callable[[Tensor], Tensor]
 """Images [B,C,H,W] to float32 logits [B,K]."""
@@ -50,7 +51,7 @@ def forward(
             that has to emulate it.
         device: where it runs.
     """
-    quick = fused(network, shape, precision, device)
+    quick = _fused(network, shape, precision, device)
     if not isinstance(quick, str):
         return quick
     if precision != "bf16":
@@ -69,11 +70,19 @@ def acceleration(
 ) -> str:
     """One line for people: whether trainings of ``student`` are fused here, or why they are not.
 
-    Builds the library on its first call, as a training would.
+    Builds the library or the kernels on its first call, as a training would.
 
     >>> acceleration("mlp", (3, 32, 32))
     'not fused: not a ConvNet with instance norm and average pooling'
     """
     network = table.build(student, shape, 2, seed=0)
-    quick = fused(network, shape, precision, torch.device(device))
+    quick = _fused(network, shape, precision, torch.device(device))
     return f"not fused: {quick}" if isinstance(quick, str) else f"fused, {precision}"
+
+
+def _fused(
+    network: nn.Module, shape: Shape, precision: Precision, device: torch.device
+) -> Forward | str:
+    """The fused form for ``device``, or why there is none."""
+    make = fused_gpu if device.type == "cuda" else fused
+    return make(network, shape, precision, device)

@@ -97,6 +97,7 @@ def _fit_together(
 ) -> list[Result]:
     """Trains a group in turns of an epoch, then evaluates one after another."""
     start = time.monotonic()
+    read = {id(job.evaluation): job.evaluation.to(device) for _, job in group}
     lessons = [_lesson(job, device, record) for _, job in group]
     turns = {
         index: lesson.epochs()
@@ -110,7 +111,10 @@ def _fit_together(
                 del turns[index]
             else:
                 progress(index, share)
-    results = [_result(job, lesson) for (_, job), lesson in zip(group, lessons, strict=True)]
+    results = [
+        _result(lesson, read[id(job.evaluation)])
+        for (_, job), lesson in zip(group, lessons, strict=True)
+    ]
     seconds = (time.monotonic() - start) / len(group)
     return [replace(result, seconds=seconds) for result in results]
 
@@ -133,11 +137,10 @@ def _lesson(job: Job, device: torch.device, record: bool) -> Lesson:
     return Lesson(network, data, trial, device, stream, recorder)
 
 
-def _result(job: Job, lesson: Lesson) -> Result:
+def _result(lesson: Lesson, evaluation: LabelledImages) -> Result:
     with lesson.place():
-        right = accuracy(
-            lesson.network, job.evaluation, lesson.device, job.trial.training.precision
-        )
+        precision = lesson.trial.training.precision
+        right = accuracy(lesson.network, evaluation, lesson.device, precision)
         state = lesson.network.state_dict()
         return Result(
             accuracy=right,

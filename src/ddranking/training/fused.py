@@ -3,7 +3,7 @@
 The same function as :class:`ddranking.models.convnet.ConvNet`, which stays the reference: in fp32
 the logits and gradients agree within rounding. In bf16 the inputs of convolutions and of the linear
 layer are rounded to bfloat16 and products are summed in float32; norms, loss and optimiser are
-float32. Every other network, device or machine runs as torch runs it.
+float32. Every other network or machine runs as torch runs it; ``fused_gpu.py`` is for GPUs.
 
 Shapes: B images, C channels, H and W sides of a block's map before pooling, K classes.
 """
@@ -24,6 +24,7 @@ from ddranking.protocol.rules import Precision
 from ddranking.training.native import Native, native
 
 Block = tuple[nn.Conv2d, nn.GroupNorm]
+OTHER_NETWORK = "not a ConvNet with instance norm and average pooling"
 
 
 class _Shape(ctypes.Structure):
@@ -225,9 +226,9 @@ def fused(
     """
     if device.type != "cpu":
         return f"on {device.type}"
-    blocks = _blocks(network)
+    blocks = blocks_of(network)
     if blocks is None:
-        return "not a ConvNet with instance norm and average pooling"
+        return OTHER_NETWORK
     library = native()
     if isinstance(library, str):
         return library
@@ -249,7 +250,7 @@ def fused(
     return Fused(blocks, network.classifier, precision, library)
 
 
-def _blocks(network: nn.Module) -> tuple[Block, ...] | None:
+def blocks_of(network: nn.Module) -> tuple[Block, ...] | None:
     """The convolution and norm of each block, where all blocks are of the kind that is fused."""
     if not isinstance(network, ConvNet):
         return None
