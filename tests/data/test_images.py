@@ -1,9 +1,12 @@
 import pickle
 import re
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from ddranking.data import images
 from ddranking.data.images import Dataset, Images, channel_constants
 from ddranking.errors import BadInput
 
@@ -81,6 +84,43 @@ def test_constants_of_many_chunks_are_those_of_the_whole() -> None:
         np.testing.assert_allclose(mine, numpys, rtol=1e-12)
 
 
+def test_constants_of_large_images_are_measured_one_image_at_a_time(monkeypatch) -> None:
+    some = pixels(10)
+    whole = channel_constants(some)
+    monkeypatch.setattr(images, "LARGE_VALUES", 3 * 4 * 4 - 1)
+    assert channel_constants(some) == channel_constants(some, chunk=1)
+    np.testing.assert_allclose(channel_constants(some), whole, rtol=1e-12)
+
+
+def resident(path: Path) -> int:
+    """Bytes that this process holds of a mapped file."""
+    parts = Path("/proc/self/smaps").read_text().split(str(path))[1:]
+    return sum(int(part.split("Rss:")[1].split()[0]) for part in parts) * 1024
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("rows", [slice(100, 900), np.arange(0, 1000, 3)], ids=["slice", "rows"])
+def test_of_a_large_memory_map_no_page_stays(tmp_path, rows, monkeypatch) -> None:
+    some, path = pixels(1000, 3, 16), tmp_path / "pixels.npy"
+    np.save(path, some)
+    mapped = np.load(path, mmap_mode="r")
+    assert np.array_equal(images.read_rows(mapped, rows), some[rows])
+    assert resident(path) > 0.5 * some.nbytes, "a small one may stay"
+    monkeypatch.setattr(images, "MAPPED_BYTES", some.nbytes - 1)
+    assert np.array_equal(images.read_rows(mapped, rows), some[rows])
+    assert resident(path) == 0
+    assert np.array_equal(images.read_rows(mapped[5:], slice(0, 4)), some[5:9])
+
+
+def test_what_was_written_to_a_private_map_is_kept(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(images, "MAPPED_BYTES", 0)
+    np.save(tmp_path / "pixels.npy", pixels(10))
+    mapped = np.load(tmp_path / "pixels.npy", mmap_mode="c")
+    mapped[3] = 77
+    assert (images.read_rows(mapped, slice(3, 4)) == 77).all()
+    assert (mapped[3] == 77).all()
+
+
 def test_arrays_in_memory_travel_as_arrays() -> None:
     dataset = Dataset.from_arrays("mine", GOOD, LABELS, GOOD, LABELS, mean=[0.5] * 3, std=[1] * 3)
     assert pickle.loads(pickle.dumps(dataset)) == dataset
@@ -110,8 +150,8 @@ def test_a_part_of_a_memory_map_travels_as_that_part(tmp_path, part) -> None:
 
 
 def test_taking_images_copies_them() -> None:
-    images = Images(GOOD, LABELS)
-    taken = images.take(np.array([4, 0]))
+    some = Images(GOOD, LABELS)
+    taken = some.take(np.array([4, 0]))
     assert taken.labels.tolist() == [1, 0]
     assert np.array_equal(taken.pixels[0], GOOD[4])
     assert not np.shares_memory(taken.pixels, GOOD)

@@ -22,9 +22,9 @@ def test_every_arm_trains_on_its_own_images(make_study, digits, candidate) -> No
         assert seen.labels.tolist() == list(range(10))
     whole = bench.training_images(trial_of(study, "real_hard"))
     assert len(whole.images) == len(digits.train)
-    assert whole.images.dtype == torch.float32
+    assert whole.images[:].dtype == torch.float32
     # standardised with the catalogue's constants, which are near those of these images
-    assert abs(float(whole.images.mean())) < 0.1 and abs(float(whole.images.std()) - 1) < 0.1
+    assert abs(float(whole.images[:].mean())) < 0.1 and abs(float(whole.images[:].std()) - 1) < 0.1
 
 
 def test_random_images_are_drawn_anew_each_seed_outside_validation(make_study, digits) -> None:
@@ -67,9 +67,9 @@ def test_validation_is_held_out_of_training_and_test_is_the_test_set(make_study,
 def test_test_images_are_put_into_the_space_of_the_distilled_images(make_study, digits) -> None:
     """FACTS, section 9, mistake 9."""
     study = make_study()
-    images = study.workbench.evaluation_images(trial_of(study, "syn_any")).images.numpy()
+    images = study.workbench.evaluation_images(trial_of(study, "syn_any")).images[:].numpy()
     np.testing.assert_allclose(images, digits.test.pixels.astype(np.float32) / 255, atol=1e-6)
-    own = study.workbench.evaluation_images(trial_of(study, "real_hard")).images.numpy()
+    own = study.workbench.evaluation_images(trial_of(study, "real_hard")).images[:].numpy()
     space = study.plan.arm("real_hard").space
     mean, std = np.float32(space["mean"][0]), np.float32(space["std"][0])
     np.testing.assert_allclose(own, (images - mean) / std, atol=1e-5)
@@ -90,7 +90,7 @@ def test_a_workbench_travels_without_the_tensors_it_made(make_study) -> None:
     assert len(packed) == bare
     again: Workbench = pickle.loads(packed)
     seen = [b.evaluation_images(trial_of(study, "syn_any")) for b in (study.workbench, again)]
-    assert torch.equal(seen[0].images, seen[1].images)
+    assert torch.equal(seen[0].images[:], seen[1].images[:])
 
 
 def test_effort_is_counted_in_image_visits(make_study, digits) -> None:

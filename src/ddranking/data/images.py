@@ -6,6 +6,7 @@ are int64 in [0, K). Nothing here knows files, colour spaces or PyTorch.
 
 from __future__ import annotations
 
+import mmap
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +23,12 @@ Constants = tuple[tuple[float, ...], tuple[float, ...]]
 """Mean and standard deviation per channel, of pixels scaled to [0, 1]."""
 
 MIN_CLASSES, MAX_CLASSES = 2, 1000
+
+MAPPED_BYTES = 64 << 20
+"""What a process may hold of one memory map; CIFAR's test images are 31 MB."""
+
+LARGE_VALUES = 16_384
+"""An image of more values is summed alone: 4,096 of 224 px would be 5 GB in float64."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +57,7 @@ class Images:
 
     def take(self, indices: np.ndarray) -> Images:
         """The images at ``indices``, in that order, copied into memory."""
-        return Images(np.asarray(self.pixels[indices]), np.asarray(self.labels[indices]))
+        return Images(read_rows(self.pixels, indices), np.asarray(self.labels[indices]))
 
     def __reduce__(self):
         """A memory map travels to another process as its file's name, never as its content."""
@@ -157,12 +164,40 @@ class Dataset:
         )
 
 
-def channel_constants(pixels: np.ndarray, chunk: int = 4096) -> Constants:
-    """Mean and standard deviation per channel of ``pixels / 255``, over all N, H, W."""
+def read_rows(array: np.ndarray, rows: np.ndarray | slice) -> np.ndarray:
+    """``array[rows]``, copied; of a large read-only memory map no page stays in this process.
+
+    The system keeps what was read as long as it has room for it, once for all processes. Pages of
+    a map of at most ``MAPPED_BYTES`` stay, as asking for them anew takes longer than copying them.
+    """
+    if isinstance(rows, slice):
+        chosen = np.array(array[rows], order="C")
+    else:
+        chosen = np.take(np.asarray(array), rows, axis=0)
+    if array.nbytes > MAPPED_BYTES and not array.flags.writeable:
+        _let_go(array)
+    return chosen
+
+
+def _let_go(array: np.ndarray) -> None:
+    """Gives the pages of a memory map back; Windows has no such call."""
+    source: object = array
+    while isinstance(source, np.ndarray):
+        source = source.base
+    if isinstance(source, mmap.mmap) and hasattr(source, "madvise"):
+        source.madvise(mmap.MADV_DONTNEED)
+
+
+def channel_constants(pixels: np.ndarray, chunk: int | None = None) -> Constants:
+    """Mean and standard deviation per channel of ``pixels / 255``, over all N, H, W.
+
+    ``chunk`` images are summed at a time: 4,096, or one where images are larger than 16,384 values.
+    """
+    chunk = chunk or (4096 if pixels[0].size <= LARGE_VALUES else 1)
     total = np.zeros(pixels.shape[1])
     squares = np.zeros(pixels.shape[1])
     for start in range(0, len(pixels), chunk):
-        block = np.asarray(pixels[start : start + chunk], np.float64) / 255
+        block = read_rows(pixels, slice(start, start + chunk)).astype(np.float64) / 255
         total += block.sum(axis=(0, 2, 3))
         squares += np.square(block).sum(axis=(0, 2, 3))
     values = len(pixels) * pixels.shape[2] * pixels.shape[3]
@@ -278,5 +313,6 @@ __all__ = [
     "channel_constants",
     "check_halves",
     "random_subset",
+    "read_rows",
     "stratified_split",
 ]

@@ -18,7 +18,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from ddranking.data import whitening
-from ddranking.data.images import Constants, Images
+from ddranking.data.images import Constants, Images, read_rows
 from ddranking.errors import BadInput, UnknownName
 
 CHUNK = 8192
@@ -179,6 +179,14 @@ class FittedSpace(Protocol):
     @property
     def space(self) -> Space: ...
 
+    @property
+    def levels(self) -> np.ndarray | None:
+        """float32 ``[C, 256]``: what each level of each channel becomes.
+
+        None where the values of an image depend on each other, as whitened ones do.
+        """
+        ...
+
     def apply(self, pixels: np.ndarray) -> np.ndarray:
         """uint8 ``[N, C, H, W]`` to float32 of the same shape, in this space."""
         ...
@@ -228,12 +236,15 @@ class _FittedAffine:
     mean: Sequence[float]
     std: Sequence[float]
 
-    def apply(self, pixels: np.ndarray) -> np.ndarray:
+    @property
+    def levels(self) -> np.ndarray:
         # 256 levels and a handful of channels: a table computed in float64 is exact and fast.
-        levels = np.arange(256) / 255
+        mean, std = (np.asarray(v, np.float64)[:, None] for v in (self.mean, self.std))
+        return ((np.arange(256) / 255 - mean) / std).astype(np.float32)
+
+    def apply(self, pixels: np.ndarray) -> np.ndarray:
         images = np.empty(pixels.shape, np.float32)
-        for channel, (mean, std) in enumerate(zip(self.mean, self.std, strict=True)):
-            table = ((levels - mean) / std).astype(np.float32)
+        for channel, table in enumerate(self.levels):
             for start in range(0, len(pixels), CHUNK):
                 block = slice(start, start + CHUNK)
                 images[block, channel] = table[pixels[block, channel]]
@@ -248,12 +259,13 @@ class _FittedAffine:
 class _FittedZca:
     space: Space
     whitening: whitening.Whitening
+    levels: None = None
 
     def apply(self, pixels: np.ndarray) -> np.ndarray:
         images = np.empty(pixels.shape, np.float32)
         for start in range(0, len(pixels), CHUNK):
             block = slice(start, start + CHUNK)
-            images[block] = self.whitening.whiten(np.asarray(pixels[block]))
+            images[block] = self.whitening.whiten(read_rows(pixels, block))
         return images
 
     def invert_to_pixels(self, images: np.ndarray) -> np.ndarray:

@@ -24,6 +24,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
 from ddranking.data.cache import write_atomically
+from ddranking.data.images import read_rows
 from ddranking.errors import BadInput
 
 Variant = Literal["kornia", "kip"]
@@ -103,7 +104,7 @@ def _fit(pixels: np.ndarray, variant: Variant, eps: float) -> Whitening:
     # Shifting by a guess of the mean keeps the subtraction below from losing digits.
     shift = 0.5 if variant == "kornia" else 0.0
     for start in range(0, count, CHUNK):
-        block = np.asarray(pixels[start : start + CHUNK])
+        block = read_rows(pixels, slice(start, start + CHUNK))
         rows = _rows(block, variant) - shift
         total += rows.sum(axis=0)
         second += rows.T @ rows
@@ -156,7 +157,7 @@ def _centred(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def _key(pixels: np.ndarray, variant: Variant, eps: float) -> str:
     whole = hashlib.sha256(f"zca/1 {variant} {float(eps)!r} {pixels.shape}\n".encode())
     for start in range(0, len(pixels), CHUNK):
-        whole.update(np.ascontiguousarray(pixels[start : start + CHUNK]).data)
+        whole.update(read_rows(pixels, slice(start, start + CHUNK)).data)
     return whole.hexdigest()[:32]
 
 

@@ -26,6 +26,7 @@ from ddranking.scoring.statistics import Estimate, estimate
 from ddranking.training.arithmetic import arithmetic
 from ddranking.training.fit import accuracy
 from ddranking.training.optim import Optimizer
+from ddranking.training.streamed import in_space
 from ddranking.training.targets import LabelledImages
 
 STUDENT = "convnet{depth}-w32-none"
@@ -68,10 +69,9 @@ def probe(
     start = time.monotonic()
     split = stratified_split(dataset.train.labels, _validation_size(dataset), seed=0)
     held = dataset.train.take(split.validation)
-    labels = torch.from_numpy(np.array(held.labels))
+    labels = torch.from_numpy(held.labels)
     shown = {
-        name: LabelledImages(torch.from_numpy(fitted.apply(held.pixels)), labels)
-        for name, fitted in spaces.items()
+        name: LabelledImages(in_space(held, fitted), labels) for name, fitted in spaces.items()
     }
     found: dict[str, list[float]] = {name: [] for name in spaces}
     for seed in range(repeats):

@@ -20,7 +20,7 @@ from ddranking.data.images import Dataset, Images, Split, random_subset, stratif
 from ddranking.data.space import FittedSpace, fit, parse_space
 from ddranking.distilled.artifact import DistilledSet, as_float
 from ddranking.protocol.trial import Distilled, RandomImages, Trial
-from ddranking.running.teachers import teacher
+from ddranking.running.teachers import Look, teacher
 from ddranking.training.fit import Job
 from ddranking.training.streamed import in_space
 from ddranking.training.targets import LabelledImages
@@ -28,13 +28,17 @@ from ddranking.training.targets import LabelledImages
 
 @dataclass
 class Workbench:
-    """The real dataset, and by digest the distilled sets and files of weights that trials name."""
+    """The real dataset, and by digest the distilled sets and files of weights that trials name.
+
+    ``looks`` is what given teachers were found to know, by network and space.
+    """
 
     dataset: Dataset
     distilled: Mapping[str, DistilledSet]
     cache: Path | None = None
     trusted: bool = False
     given: Mapping[str, Path] = field(default_factory=dict)
+    looks: dict[tuple[str, str], Look] = field(default_factory=dict, repr=False)
     _made: dict[tuple[str, ...], Any] = field(default_factory=dict, repr=False)
 
     def __getstate__(self) -> dict[str, Any]:

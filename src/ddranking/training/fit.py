@@ -160,11 +160,12 @@ def accuracy(
     """Share of ``data`` whose largest logit is the label's, a fraction in [0, 1]."""
     network.eval()
     run = forward(network, shape_of(data), precision, device)
+    there, labelled = data.images.to(device), data.labels.to(device)
 
     def right(size: int) -> int:
         total = torch.zeros((), dtype=torch.int64, device=device)
-        for images, labels in zip(data.images.split(size), data.labels.split(size), strict=True):
-            total += (run(images.to(device)).argmax(1) == labels.to(device)).sum()
+        for images, labels in zip(there.split(size), labelled.split(size), strict=True):
+            total += (run(images).argmax(1) == labels).sum()
         return int(total)
 
     return with_smaller_batches(right, EVALUATION_BATCH.get(device.type, 500)) / len(data.labels)

@@ -132,9 +132,8 @@ class Lesson:
 
     def _images(self, planned: Planned) -> Tensor:
         images = self.data.images
-        if planned.chosen is None:
-            return images[:]
-        return images[planned.chosen if isinstance(images, Tensor) else planned.here]
+        chosen = planned.chosen if isinstance(images, Tensor) else planned.here
+        return images[:] if chosen is None else images[chosen]
 
     def _planned(self, rules: Training) -> Iterator[Planned]:
         """The randomness of every step, on the device; drawn ahead where it has to travel."""

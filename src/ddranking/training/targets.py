@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from ddranking.protocol.rules import Hard, Labels, Stored, Teacher
 from ddranking.training.augment import Augmented
 from ddranking.training.mixing import Mix
+from ddranking.training.streamed import Streamed
 
 SoftKind = Literal["logits", "probabilities"]
 
@@ -28,7 +29,7 @@ class LabelledImages:
     """Images with what is known of their labels.
 
     Attributes:
-        images: float32 [N,C,H,W] in the trial's space.
+        images: float32 [N,C,H,W] in the trial's space, whole or made batch by batch.
         labels: int64 [N].
         soft: float32 [N,K] or [N,V,K], or None.
         soft_kind: what ``soft`` holds, as its card declares.
@@ -36,7 +37,7 @@ class LabelledImages:
             :mod:`ddranking.training.teacher`; None in a recipe without one.
     """
 
-    images: Tensor
+    images: Tensor | Streamed
     labels: Tensor
     soft: Tensor | None = None
     soft_kind: SoftKind | None = None
