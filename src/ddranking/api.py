@@ -83,6 +83,7 @@ class Rules:
         unified: also score under this recipe, the same for every method.
         teacher: a file of weights for the recipe's teacher, in place of its own; makes the recipe
             a custom one.
+        any_teacher: also take such a file where its network knows no more than chance.
     """
 
     track: str | Track
@@ -93,6 +94,7 @@ class Rules:
     ars: bool = False
     unified: str | Recipe | None = None
     teacher: str | Path | None = None
+    any_teacher: bool = False
 
     @property
     def extra_arms(self) -> tuple[Arm, ...]:
@@ -214,6 +216,7 @@ def study(
         real=real or RealChoice(),
         extra_arms=rules.extra_arms,
         unified=unified,
+        any_teacher=rules.any_teacher,
     )
 
 
@@ -256,6 +259,7 @@ def studies(
         real=real or RealChoice(),
         extra_arms=rules.extra_arms,
         unified=rules.resolve_unified(track),
+        any_teacher=rules.any_teacher,
     )
 
 
@@ -308,13 +312,13 @@ def score(
         real: where the whole-set accuracy comes from; the shipped reference by default.
         data: another copy of the real dataset than the one prepared, by name or object.
         runtime: fields of :class:`Runtime` and of :class:`Rules` (``seeds``, ``changes``,
-            ``rdm_hard``, ``ars``, ``unified``, ``teacher``).
+            ``rdm_hard``, ``ars``, ``unified``, ``teacher``, ``any_teacher``).
 
     Raises:
         BadInput: anything that is wrong, before the first training.
         DDRankingError: a worker died; run again to resume.
     """
-    names = {"seeds", "changes", "rdm_hard", "ars", "unified", "teacher"}
+    names = {"seeds", "changes", "rdm_hard", "ars", "unified", "teacher", "any_teacher"}
     rules = Rules(track, recipe, **{k: v for k, v in runtime.items() if k in names})
     where = Runtime(**{k: v for k, v in runtime.items() if k not in names})
     prepared = study(distilled, rules, real=real, data=data, runtime=where)

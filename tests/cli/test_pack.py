@@ -79,3 +79,10 @@ def test_classes_and_constants_at_the_command_line(run, tmp_path):
     assert load(out).card.space.std == (0.25,)
     wrong = run("pack", tmp_path / "x.npz", *said, "--classes", "1,b", "--out", out)
     assert wrong.code == 2 and "whole numbers" in wrong.line
+    soft = np.roll(9 * np.eye(10, dtype=np.float32), 1, axis=1)
+    np.savez(tmp_path / "y.npz", x=images, y=np.arange(10), soft_labels=soft)
+    said = (*said, "--soft-label-kind", "logits", "--out", out)
+    assert run("pack", tmp_path / "y.npz", *said, "--soft-classes", "9,0,1,2,3,4,5,6,7,8").code == 0
+    assert load(out).soft_labels.argmax(1).tolist() == list(range(10))
+    wrong = run("pack", tmp_path / "y.npz", *said, "--soft-classes", "x")
+    assert wrong.code == 2 and "--soft-classes: expected whole" in wrong.line

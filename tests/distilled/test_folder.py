@@ -10,9 +10,10 @@ from PIL import Image
 
 from ddranking.data.catalog import DATASETS, facts
 from ddranking.distilled.folder import labels_of_folders, natural, read_folder
+from ddranking.distilled.guarded import Limits
 from ddranking.errors import BadDistilledSet, BadFile
 
-LIMIT = 1 << 24
+LIMITS = Limits(1 << 24)
 
 
 def fill(folder: Path, names, per_class: int = 1, suffix: str = ".png", size: int = 32) -> None:
@@ -78,7 +79,7 @@ def test_numbers_among_words():
 def test_images_come_in_class_order(tmp_path):
     names = ["10", "2", "0", "1", *map(str, range(3, 10))][1:]
     fill(tmp_path, names, per_class=2)
-    images, labels, jpegs = read_folder(tmp_path, facts("cifar10"), LIMIT)
+    images, labels, jpegs = read_folder(tmp_path, facts("cifar10"), LIMITS)
     assert images.shape == (20, 3, 32, 32) and jpegs == 0
     np.testing.assert_array_equal(labels, np.repeat(np.arange(10), 2))
     assert [int(value) for value in images[::2, 0, 0, 0]] == [
@@ -88,19 +89,19 @@ def test_images_come_in_class_order(tmp_path):
 
 def test_refused(tmp_path):
     fill(tmp_path, "0123456789")
-    with pytest.raises(BadDistilledSet, match="a grey picture"):
+    with pytest.raises(BadFile, match="a grey picture"):
         Image.fromarray(np.arange(3072, dtype=np.uint8).reshape(32, 32, 3)).save(
             tmp_path / "0" / "0.png"
         )
-        read_folder(tmp_path, facts("mnist"), LIMIT)
+        read_folder(tmp_path, facts("mnist"), LIMITS)
     with pytest.raises(BadFile, match="at most"):
-        read_folder(tmp_path, facts("cifar10"), 30_000)
+        read_folder(tmp_path, facts("cifar10"), Limits(30_000))
     Image.fromarray(np.zeros((16, 32, 3), np.uint8)).save(tmp_path / "4" / "0.png")
-    with pytest.raises(BadDistilledSet, match=r"4/0.png.*32x32 pixels.*got 32x16"):
-        read_folder(tmp_path, facts("cifar10"), LIMIT)
+    with pytest.raises(BadFile, match=r"4/0.png.*32x32 pixels.*got 32x16"):
+        read_folder(tmp_path, facts("cifar10"), LIMITS)
     (tmp_path / "3" / "0.png").write_bytes(b"not a picture")
     with pytest.raises(BadFile, match=r"3/0.png"):
-        read_folder(tmp_path, facts("cifar10"), LIMIT)
+        read_folder(tmp_path, facts("cifar10"), LIMITS)
 
 
 def test_natural_order():

@@ -10,11 +10,13 @@ from hypothesis import strategies as st
 from PIL import Image
 from torchvision.utils import make_grid
 
-from ddranking.distilled.grid import find_geometry, read_grid, take_apart
+from ddranking.distilled.grid import find_geometry, images_of, read_grid, take_apart
+from ddranking.distilled.guarded import Limits
 from ddranking.distilled.picturefile import read_picture
 from ddranking.errors import BadDistilledSet, BadFile, BadInput
 
 LIMIT = 1 << 24
+LIMITS = Limits(LIMIT)
 
 
 def noise(many: int, channels: int, size: int) -> torch.Tensor:
@@ -58,7 +60,7 @@ def test_grey_images_come_back_with_one_channel(tmp_path):
     images = noise(20, 1, 28)
     save(tmp_path / "x.png", as_picture(images, 2, 2))
     for channels in (1, None):
-        found, _ = read_grid(tmp_path / "x.png", [28], channels, LIMIT)
+        found, _ = read_grid(tmp_path / "x.png", [28], channels, LIMITS)
         np.testing.assert_array_equal(found, images.numpy())
 
 
@@ -67,19 +69,19 @@ def test_refused(tmp_path):
     picture = as_picture(noise(20, 3, 32), 2, 2)
     save(path, picture)
     with pytest.raises(BadDistilledSet, match="got 70x342 pixels"):
-        read_grid(path, [28], 3, LIMIT)
+        read_grid(path, [28], 3, LIMITS)
     with pytest.raises(BadDistilledSet, match="a grey picture"):
-        read_grid(path, [32], 1, LIMIT)
+        read_grid(path, [32], 1, LIMITS)
     stained = picture.copy()
     stained[1, 40] = 9
     save(path, stained)
     with pytest.raises(BadDistilledSet, match="constant padding"):
-        read_grid(path, [32], 3, LIMIT)
+        read_grid(path, [32], 3, LIMITS)
     save(tmp_path / "x.jpg", picture)
     with pytest.raises(BadFile, match="PNG"):
-        read_grid(tmp_path / "x.jpg", [32], 3, LIMIT)
+        read_grid(tmp_path / "x.jpg", [32], 3, LIMITS)
     with pytest.raises(BadFile, match="at most 1000 bytes"):
-        read_grid(path, [32], 3, 1000)
+        read_grid(path, [32], 3, Limits(1000))
 
 
 def test_pictures_that_are_not_what_they_show(tmp_path):
@@ -106,6 +108,6 @@ def test_damaged_pictures(tmp_path_factory, data):
         raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
     path.write_bytes(bytes(raw[: data.draw(st.none() | st.integers(0, len(raw)))]))
     try:
-        read_grid(path, [8], 3, LIMIT)
+        images_of(read_picture(path, LIMIT, ("PNG",)), "x.png", [8], 3)
     except BadInput as error:
         assert "\n" not in str(error)

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from ddranking.data.catalog import DatasetFacts, facts
-from ddranking.distilled import sourcefiles
+from ddranking.distilled import kinds
 from ddranking.distilled.artifact import load, save
 from ddranking.distilled.importers import PackOptions, pack
 from ddranking.errors import BadDistilledSet, BadFile, BadInput, UnknownName
@@ -41,7 +41,7 @@ def trees(monkeypatch):
     def read(files, limits):
         return [known[file.name] for file in files]
 
-    monkeypatch.setattr(sourcefiles, "read_torch", read)
+    monkeypatch.setattr(kinds, "read_torch", read)
     return known
 
 

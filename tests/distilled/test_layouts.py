@@ -15,7 +15,7 @@ from PIL import Image
 
 from ddranking.data.catalog import facts
 from ddranking.data.space import Standardized, standardize
-from ddranking.distilled import sourcefiles
+from ddranking.distilled import kinds, softlabels
 from ddranking.distilled.importers import PackOptions, pack
 from ddranking.errors import BadDistilledSet, BadFile, BadInput
 
@@ -49,7 +49,7 @@ def fill(folder: Path, names: list[str], images: np.ndarray, file: str = "{:03d}
 def trees(monkeypatch):
     """Stands for the child process: file names to trees (the real one is in test_torchfile)."""
     known: dict[str, object] = {}
-    monkeypatch.setattr(sourcefiles, "read_torch", lambda some, _: [known[f.name] for f in some])
+    monkeypatch.setattr(kinds, "read_torch", lambda some, _: [known[f.name] for f in some])
     return known
 
 
@@ -360,6 +360,7 @@ def test_tensors_without_a_card(tmp_path):
 
 
 SHUFFLED = np.random.default_rng(3).permutation(10)
+SWAPPED = [1, 0, *range(2, 10)]
 
 
 def test_classes_are_renumbered_with_their_soft_labels(tmp_path):
@@ -374,6 +375,34 @@ def test_classes_are_renumbered_with_their_soft_labels(tmp_path):
     for wrong in ([0, 1], [0] * 10):
         with pytest.raises(BadInput, match="each of 0 to 9 once"):
             pack([tmp_path / "x.npz"], dataset="cifar10", options=replace(options, classes=wrong))
+
+
+def test_columns_of_soft_labels_are_put_into_the_order_of_classes(tmp_path):
+    """What --soft-classes undoes: column j of the file is class SHUFFLED[j]."""
+    right = floats(10)[:, 0, 0, :10] + 20 * np.eye(10, dtype=np.float32)
+    np.savez(tmp_path / "x.npz", x=floats(10), y=np.arange(10), soft=right[:, SHUFFLED])
+    options = replace(OWN, soft_label_kind="logits", soft_classes=[int(k) for k in SHUFFLED])
+    made = pack([tmp_path / "x.npz"], dataset="cifar10", options=options)
+    np.testing.assert_array_equal(made.set.soft_labels, right)
+    np.testing.assert_array_equal(made.set.labels, np.arange(10))
+    assert any("order of classes, as asked" in note for note in made.notes)
+    # Beside it, --classes moves the hard labels alone.
+    both = pack([tmp_path / "x.npz"], dataset="cifar10", options=replace(options, classes=SWAPPED))
+    np.testing.assert_array_equal(both.set.soft_labels, right)
+    np.testing.assert_array_equal(both.set.labels, SWAPPED)
+    # The doctor prints the flag.
+    wrong = pack([tmp_path / "x.npz"], dataset="cifar10", options=replace(options, soft_classes=()))
+    assert softlabels.labels(wrong.set).fix.split(",")[0] == f"--soft-classes {SHUFFLED[0]}"
+
+    with pytest.raises(BadInput, match=r"--soft-classes: expected each of 0 to 9 once"):
+        again = replace(options, soft_classes=[0] * 10)
+        pack([tmp_path / "x.npz"], dataset="cifar10", options=again)
+    np.savez(tmp_path / "y.npz", x=floats(10), soft=right)
+    with pytest.raises(BadInput, match=r"got no hard labels. Pass --classes"):
+        pack([tmp_path / "y.npz"], dataset="cifar10", options=options)
+    np.savez(tmp_path / "z.npz", x=floats(10), y=np.arange(10))
+    with pytest.raises(BadInput, match="got no soft labels"):
+        pack([tmp_path / "z.npz"], dataset="cifar10", options=options)
 
 
 IMAGES = floats(20)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from ddranking.cli import main
-from ddranking.distilled import sourcefiles
+from ddranking.distilled import kinds
 from ddranking.distilled.artifact import load, save
 from ddranking.distilled.importers import PackOptions, pack
 from ddranking.distilled.torchfile import read_torch
@@ -33,7 +33,7 @@ def test_all_of_them(real_data, tmp_path, monkeypatch):
     # One child process for all files: starting torch takes seconds, reading takes none.
     files = [file for folder in folders for file in sorted(folder.glob("*.pt"))]
     trees = dict(zip(files, read_torch(files), strict=True))
-    monkeypatch.setattr(sourcefiles, "read_torch", lambda some, _: [trees[each] for each in some])
+    monkeypatch.setattr(kinds, "read_torch", lambda some, _: [trees[each] for each in some])
     for folder in folders:
         about = json.loads((folder / "about.json").read_text())
         said = SAID.get(folder.name, PackOptions())
@@ -60,7 +60,7 @@ def test_all_of_them(real_data, tmp_path, monkeypatch):
 
 def test_whitened_sets_are_not_guessed(real_data, monkeypatch):
     images = np.random.default_rng(0).normal(size=(10, 3, 32, 32)).astype(np.float32)
-    monkeypatch.setattr(sourcefiles, "read_torch", lambda some, _: [images, np.arange(10)])
+    monkeypatch.setattr(kinds, "read_torch", lambda some, _: [images, np.arange(10)])
     with pytest.raises(BadDistilledSet, match="--space zca "):
         pack([real_data / "distilled" / "mtt-rerun-zca_cifar10_ipc1"])
     with pytest.raises(BadDistilledSet, match="--space zca-kip"):
@@ -79,7 +79,7 @@ def test_the_lines_of_the_documentation(real_data, tmp_path, monkeypatch):
     def read(some, _):
         return [trees[real_data / "distilled" / each.parent.name / each.name] for each in some]
 
-    monkeypatch.setattr(sourcefiles, "read_torch", read)
+    monkeypatch.setattr(kinds, "read_torch", read)
     monkeypatch.chdir(tmp_path)
     Path("distilled").symlink_to((real_data / "distilled").resolve())
     for line, name in lines:

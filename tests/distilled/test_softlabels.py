@@ -37,6 +37,8 @@ def test_another_class_order_is_named(kind) -> None:
     # Reordering the columns as it says puts it right.
     likely = found.evidence["likely"]
     assert labels(soft(kind, values[:, [likely[k] for k in range(10)]])).severity == "ok"
+    # So does packing with the flag that it prints.
+    assert found.fix == f"--soft-classes {','.join(map(str, ORDER))}, or --drop-soft-labels"
 
 
 def test_one_image_a_class_leaves_open_what_was_mixed_up() -> None:

@@ -28,6 +28,7 @@ def build_state(folder: Path) -> None:
     _parquet(folder / "cifar10", 10, (32, 32, 3), chance)
     _parquet(folder / "kmnist", 10, (28, 28), chance)
     _distilled_shards(folder / "rded_cifar10_ipc1", chance)
+    _flat_pictures(folder / "d4m_cifar10_flat", chance)
     _class_folders(folder / "flowers", ("daisy", "rose", "tulip"), chance)
 
     def labelled() -> list[Any]:
@@ -70,6 +71,16 @@ def _distilled_shards(folder: Path, chance: Any) -> None:
         logits = chance.normal(0, 1, (5, 10)).tolist()
         table = pa.table({"image": images, "class_id": labels, "logits": logits})
         pq.write_table(table, folder / f"train-{shard:05d}-of-00002.parquet")
+
+
+def _flat_pictures(folder: Path, chance: Any) -> None:
+    from ddranking.data.catalog import facts
+
+    folder.mkdir()
+    for label, name in enumerate(facts("cifar10").class_names):
+        for index in range(2):
+            picture = _png((32, 32, 3), label, chance)
+            (folder / f"{name}_{index}.png").write_bytes(picture)
 
 
 def _class_folders(folder: Path, names: tuple[str, ...], chance: Any) -> None:

@@ -347,6 +347,26 @@ def _list_of_classes() -> list[bytes]:
     return [b"0.png\ta\n1.png\tb\n", b"0,a 1 2\n1,b 3\n", b"a\nb\n"]
 
 
+def _labels_beside() -> list[bytes]:
+    pairs = [(f"{index}.png", index) for index in range(4)]
+    lines = "".join(f"{name},{label}\n" for name, label in pairs)
+    names = "file,label\n" + lines.replace(",1", ",cat").replace(",", ",frog,")
+    return [
+        lines.encode(),
+        f"id,file,label\n{lines}".replace(".png,", ".png,x,").encode(),
+        names.encode(),
+        lines.replace(",", "\t").encode(),
+        json.dumps(dict(pairs)).encode(),
+        json.dumps({"labels": pairs}).encode(),
+    ]
+
+
+def _names_of_pictures() -> list[bytes]:
+    patterns = ("class{}_id0.png", "airplane_{}.png", "{}_37.jpg", "n0144076{}_1.webp", "x{}.png")
+    made = ["\n".join(each.format(k) for k in range(10)).encode() for each in patterns]
+    return [*made, b"cat_0.png\ndog_0.png"]
+
+
 # --- Calls ----------------------------------------------------------------------------------------
 
 
@@ -383,12 +403,10 @@ def _put(folder: Path, name: str, content: bytes) -> Path:
 
 def _read_record(folder: Path, content: bytes) -> object:
     from ddranking.board.reading import says_record
-    from ddranking.scoring.record import load_record
+    from ddranking.scoring.record import content_of, record_of
 
-    path = _put(folder, "record.json", content)
-    if not says_record(path):
-        return None
-    return load_record(path).to_json()
+    read = content_of(_put(folder, "record.json", content))
+    return record_of(read).to_json() if says_record(read) else None
 
 
 def _check_record(folder: Path, content: bytes) -> object:
@@ -471,13 +489,56 @@ def _pack(name: str, folder: Path, content: bytes) -> object:
     return pack([_put(folder, name, content)], dataset="digits", options=options).set.digest
 
 
-def _read_class_folders(folder: Path, content: bytes) -> object:
-    from ddranking.distilled.folder import read_folder
+def _read_grid(folder: Path, content: bytes) -> object:
+    """What the child process decodes, and what the parent makes of it."""
+    from ddranking.distilled.grid import images_of
+    from ddranking.distilled.unpicture import Frame, stacked
 
-    for suffix in ("png", "jpg", "bmp", "webp"):
-        _put(folder, f"{suffix}/0/a.{suffix}", content)
+    path = _put(folder, "grid.png", content)
+    [picture] = stacked([("grid.png", path)], 1, Frame(0, 64 << 20), ("PNG",))
+    return images_of(picture.transpose(1, 2, 0), "grid.png", (8,), 1)
+
+
+def _read_class_folders(folder: Path, content: bytes) -> object:
+    """What the child process does, which reads no more of a name than its suffix."""
+    from ddranking.distilled.unpicture import Frame, stacked
+
+    for channels in (0, 1, 3):
+        path = _put(folder, "a.png", content)
         try:
-            read_folder(folder / suffix, None, 64 << 20)
+            stacked([("a.png", path), ("b", content)], 2, Frame(channels, 64 << 20))
+        except Exception as error:
+            _allowed(error)
+    return None
+
+
+def _read_labels_beside(folder: Path, content: bytes) -> object:
+    """The list of classes beside pictures, in each of its forms."""
+    from ddranking.data.catalog import facts
+    from ddranking.distilled.flat import labels_of_pictures
+
+    files = [folder / f"{index}.png" for index in range(4)]
+    for name in ("labels.csv", "labels.json", "labels.txt"):
+        path = _put(folder, name, content)
+        for known in (None, facts("cifar10")):
+            try:
+                labels_of_pictures(files, known)
+            except Exception as error:
+                _allowed(error)
+        path.unlink()
+    return None
+
+
+def _read_names_of_pictures(folder: Path, content: bytes) -> object:
+    """Names of pictures, a line each; nothing is there."""
+    from ddranking.data.catalog import facts
+    from ddranking.distilled.flat import labels_of_pictures
+
+    names = [each or "0" for each in content.decode("utf-8", "surrogateescape").split("\n")][:50]
+    files = [folder / each.replace("/", "_").replace("\0", "_") for each in names]
+    for known in (None, facts("cifar10"), facts("imagewoof")):
+        try:
+            labels_of_pictures(files, known)
         except Exception as error:
             _allowed(error)
     return None
@@ -648,13 +709,15 @@ READERS: dict[str, Reader] = {
     "pack-set": Reader(_packed, partial(_pack, "set.safetensors"), change_safetensors),
     "pack-npy": Reader(_npy, partial(_pack, "images.npy")),
     "pack-npz": Reader(_npz, partial(_pack, "set.npz"), change_zip),
-    "pack-grid": Reader(_grid, partial(_pack, "grid.png"), change_png),
+    "pack-grid": Reader(_grid, _read_grid, change_png),
     "pack-torch": Reader(_torch, _read_torch, change_zip),
     "pack-parquet": Reader(_parquet, _read_packed_parquet),
     "checkpoint": Reader(_checkpoints, _read_checkpoint, change_zip),
     "class-folders": Reader(
         lambda: _pictures("PNG", "JPEG", "BMP", "WEBP"), _read_class_folders, change_png
     ),
+    "pack-labels": Reader(_labels_beside, _read_labels_beside),
+    "pack-names": Reader(_names_of_pictures, _read_names_of_pictures),
     "weights": Reader(_weights, _read_weights, change_safetensors),
     "whitening": Reader(_whitening, _read_whitening, change_safetensors),
     "parquet": Reader(_parquet, _read_parquet),

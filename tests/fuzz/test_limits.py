@@ -206,6 +206,22 @@ def test_a_list_of_classes_is_read_under_a_limit(tmp_path, monkeypatch) -> None:
         folder._lines(tmp_path / "list.txt")
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("labels.json", b" " * ((32 * MIB) + 1), "more than 33,554,432 bytes"),
+        ("labels.csv", b"\n" * (8 * MIB), "more than 1000000 lines"),
+        ("labels.txt", b"a" * (8 * MIB), "a line of 8388608 characters"),
+    ],
+)
+def test_a_list_beside_pictures_is_read_under_a_limit(tmp_path, name, content, words) -> None:
+    from ddranking.distilled.classlist import read_list
+
+    (tmp_path / name).write_bytes(content)
+    with one_gib_more(), pytest.raises(BadInput, match=words):
+        read_list(tmp_path / name)
+
+
 def test_the_picture_of_a_record_is_not_decoded(tmp_path) -> None:
     tracemalloc.start()
     told = READERS["record-picture"].read(tmp_path, png(9000, 9000))

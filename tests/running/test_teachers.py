@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,8 @@ from ddranking.errors import BadFile, BadInput, BadProtocol, UnknownName
 from ddranking.models import build
 from ddranking.running.local import Pool
 from ddranking.running.store import Store
-from ddranking.running.teachers import between, teacher
+from ddranking.running.study import prepare, usual_space
+from ddranking.running.teachers import Look, between, teacher
 from ddranking.running.verify import prepare_repeat
 from ddranking.scoring.record import parse_record
 
@@ -95,7 +97,7 @@ def test_weights_of_a_file_take_the_place_of_the_teachers_own(
 ) -> None:
     file = tmp_path / "mine.safetensors"
     save_file(build("mlp", digits.train.shape, 10, seed=5).state_dict(), file)
-    study = make_study(changes=TAUGHT, teacher=file)
+    study = make_study(changes=TAUGHT, teacher=file, any_teacher=True)
     assert not study.plan.teachers
     record = study.record(run(study, recorder))
     weights = record.recipe.training.labels.networks[0].weights
@@ -111,6 +113,73 @@ def test_weights_of_a_file_take_the_place_of_the_teachers_own(
     with pytest.raises(BadFile, match="tensors of this model"):
         make_study(changes=TAUGHT, teacher=other)
     assert Path(file).is_file()
+
+
+@pytest.fixture
+def sure(make_study, recorder, tmp_path) -> dict:
+    """The weights of a network that was trained on the real digits."""
+    study = make_study("elsewhere", changes=TAUGHT)
+    run(study, recorder)
+    return load_file(study.store.weights(study.plan.teachers[0].key))
+
+
+def test_a_given_teacher_is_shown_real_images_first(make_study, digits, tmp_path, sure) -> None:
+    file = tmp_path / "sure.safetensors"
+    save_file(sure, file)
+    study = make_study(changes=TAUGHT, teacher=file)
+    [line] = study.told
+    found = re.fullmatch(rf"teacher {file} \(mlp\): names (.*)% of (\d+) real .* rightly", line)
+    assert found is not None
+    # The same, by hand: the network's own space is the dataset's usual one.
+    places = study.workbench.split(study.plan.track.validation_size).validation
+    shown = digits.train.take(places)
+    network = build("mlp", digits.train.shape, 10, seed=0).eval()
+    network.load_state_dict(sure)
+    usual = study.workbench.fitted(usual_space(digits))
+    with torch.no_grad():
+        named = network(torch.from_numpy(usual.apply(shown.pixels))).argmax(1).numpy()
+    assert int(found[2]) == min(500, len(places))
+    slow = 100 * float((named == shown.labels).mean())
+    assert abs(float(found[1]) - slow) < (0.06 if len(places) <= 500 else 5) and slow > 60
+    assert not make_study(changes=TAUGHT).told
+
+
+def test_a_given_teacher_is_shown_them_once_for_all_sets(
+    make_study, candidate, tmp_path, sure, monkeypatch
+) -> None:
+    file = tmp_path / "sure.safetensors"
+    save_file(sure, file)
+    study = make_study(changes=TAUGHT, teacher=file)
+    monkeypatch.setattr("ddranking.running.teachers._look", None)
+    choices = (study.plan.track, study.plan.recipe, replace(study.workbench), study.store)
+    assert prepare(candidate, *choices).told == study.told
+
+
+def test_a_teacher_that_knows_nothing_is_refused_with_what_it_may_be(
+    make_study, digits, tmp_path, sure
+) -> None:
+    last = max(name for name in sure if name.endswith("bias"))[: -len("bias")]
+    order = np.roll(np.arange(10), 3).tolist()
+    turned = sure | {f"{last}{part}": sure[f"{last}{part}"][order] for part in ("weight", "bias")}
+    save_file(turned, tmp_path / "turned.safetensors")
+    with pytest.raises(BadInput, match=r"at least 20\.0%.*outputs in another order.*--any-teacher"):
+        make_study(changes=TAUGHT, teacher=tmp_path / "turned.safetensors")
+    save_file(
+        build("mlp", digits.train.shape, 10, seed=5).state_dict(), tmp_path / "new.safetensors"
+    )
+    with pytest.raises(BadInput, match=r"names at least 20\.0% rightly") as caught:
+        make_study(changes=TAUGHT, teacher=tmp_path / "new.safetensors")
+    assert len(str(caught.value).splitlines()) == 1
+    assert not list((tmp_path / "store").rglob("*.json"))
+    study = make_study(changes=TAUGHT, teacher=tmp_path / "new.safetensors", any_teacher=True)
+    assert len(study.told) == 1
+
+
+@pytest.mark.parametrize(
+    ("classes", "least"), [(2, 0.75), (3, 2 / 3), (10, 0.2), (100, 0.026), (1000, 0.008)]
+)
+def test_what_a_teacher_has_to_reach(classes, least) -> None:
+    assert Look(500, classes, 0.1, None).least == pytest.approx(least)
 
 
 @pytest.mark.parametrize(

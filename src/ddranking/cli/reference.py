@@ -52,7 +52,15 @@ def reference(
     data = dataset(track.dataset, where)
     bench = Workbench(data, {}, cache, where.trusted, wanted.given)
     own = None if space is None else parse_space(space, data).model_dump(mode="json")
-    work = prepare_shared(track, recipe, bench, Store(where.store), arms=arms, space=own)
+    work = prepare_shared(
+        track,
+        recipe,
+        bench,
+        Store(where.store),
+        arms=arms,
+        space=own,
+        any_teacher=rules.any_teacher,
+    )
     known = work.known()
     bar = TrainingProgress("Shared arms", work.outlook(known), len(known), work.plan.roles)
     with bar, pool(bench, where) as workers:

@@ -69,6 +69,7 @@ def pack(
     unbalanced: Annotated[bool, Parameter(negative="")] = False,
     undo: Annotated[list[str] | None, Parameter(negative="")] = None,
     classes: str | None = None,
+    soft_classes: str | None = None,
     card: CardOptions = NO_CARD,
     limits: LimitOptions = NO_LIMITS,
     cache: Path | None = None,
@@ -76,9 +77,10 @@ def pack(
     """Turn what authors release into one checked file. Nothing in the source is executed.
 
     Reads .pt dictionaries of the DC family, images/labels/rate .pt files of MTT and DATM, .npz,
-    pairs of .npy, Parquet files, repositories of the Hub, PNG grids, image folders by class, and
-    packed sets. Says what it understood. A configuration of DD-Ranking 0.1 or 0.2 (.yaml) becomes
-    a recipe file, with a line for every key that has no meaning in one.
+    pairs of .npy, Parquet files, repositories of the Hub, PNG grids, folders of images by class or
+    with the class in each name, and packed sets. Says what it understood. A configuration of
+    DD-Ranking 0.1 or 0.2 (.yaml) becomes a recipe file, with a line for every key that has no
+    meaning in one.
 
     Args:
         source: the files, one folder, or hub:OWNER/NAME[@REVISION][:SPLIT].
@@ -97,7 +99,9 @@ def pack(
         undo: a mistake that inspect --dataset found in the values, such as bgr, transposed or
             times-255; may be given more than once.
         classes: the true class of each label in turn, as 2,0,1, where the set numbers its classes
-            otherwise; inspect --dataset prints it.
+            otherwise; inspect --dataset prints it. Columns of soft labels move along.
+        soft_classes: the true class of each column of soft labels, where only these are in another
+            order; inspect --dataset prints it.
         card: who made the set.
         limits: what reading may cost.
         cache: folder of prepared datasets, to look up a folder:PATH of one's own.
@@ -124,7 +128,8 @@ def pack(
         learning_rate=learning_rate,
         partition=partition,
         undo=undo or (),
-        classes=_class_numbers(classes),
+        classes=_class_numbers("--classes", classes),
+        soft_classes=_class_numbers("--soft-classes", soft_classes),
         card=card.fields(),
         limits=Limits(int(limits.max_gb * (1 << 30)), limits.max_seconds),
     )
@@ -136,12 +141,12 @@ def pack(
     print(f"Wrote {out}")
 
 
-def _class_numbers(text: str | None) -> tuple[int, ...]:
+def _class_numbers(flag: str, text: str | None) -> tuple[int, ...]:
     try:
         return tuple(int(each) for each in text.split(",")) if text is not None else ()
     except ValueError:
         raise BadInput(
-            "--classes", expected="whole numbers with commas, as 2,0,1", got=str(text)
+            flag, expected="whole numbers with commas, as 2,0,1", got=str(text)
         ) from None
 
 

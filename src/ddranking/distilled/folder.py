@@ -14,13 +14,12 @@ from pathlib import Path
 import numpy as np
 
 from ddranking.data.catalog import DatasetFacts
-from ddranking.distilled.picturefile import PICTURE_SUFFIXES, read_picture
-from ddranking.errors import BadDistilledSet, BadFile
+from ddranking.distilled.guarded import Limits
+from ddranking.distilled.picturefile import PICTURE_SUFFIXES, read_pictures
+from ddranking.errors import BadDistilledSet
 
 #: Also followed by the class's name, as in ``n01440764_tench``.
 WORDNET_ID = re.compile(r"n\d{8}(?![0-9])")
-#: The class in the name of a picture that lies among those of other classes.
-CLASS_IN_NAME = re.compile(r"(?<![a-z])(?:class|cls|label)[-_ ]?(\d{1,6})(?!\d)", re.ASCII)
 #: A distilled set has thousands of pictures at most; a real dataset has more.
 PICTURE_LIMIT = 1_000_000
 
@@ -44,7 +43,7 @@ def natural(path: Path) -> list[tuple[int, int, str]]:
 
 
 def labels_of_folders(names: Sequence[str], facts: DatasetFacts | None) -> dict[str, int]:
-    """The label that each class folder's name stands for.
+    """The label that each class folder's (or class's) name stands for.
 
     Numbers are labels, also behind words that all names share or before a name; a dataset's class
     names are its labels; WordNet ids in sorted order are the sorted ImageNet-1K classes of the
@@ -59,14 +58,14 @@ def labels_of_folders(names: Sequence[str], facts: DatasetFacts | None) -> dict[
     wordnet = all(WORDNET_ID.match(name) for name in names)
     numbers = None if wordnet else _numbers(names)
     if numbers is not None:
-        return _as_labels(numbers, facts)
+        return as_labels(numbers, facts)
     ordered = sorted(names)
     if facts is None:
         return {name: label for label, name in enumerate(ordered)}
     if wordnet:
         if len(names) != facts.num_classes:
             raise BadDistilledSet(
-                "class folders",
+                "classes",
                 expected=f"{facts.num_classes} WordNet ids for {facts.name}",
                 got=str(len(names)),
             )
@@ -78,106 +77,47 @@ def labels_of_folders(names: Sequence[str], facts: DatasetFacts | None) -> dict[
     unknown = [name for name in ordered if _bare(name) not in known]
     if unknown:
         raise BadDistilledSet(
-            "class folders",
+            "classes",
             expected=f"numbers, WordNet ids or the class names of {facts.name}",
             got=f"{len(unknown)} unknown, the first {unknown[0]!r}"[:120],
-            hint="Name the folders by label: 0, 1, 2, ...",
+            hint="Call them by label: 0, 1, 2, ...",
         )
     return {name: known[_bare(name)] for name in names}
 
 
 def read_folder(
-    folder: Path, facts: DatasetFacts | None, byte_limit: int
+    folder: Path, facts: DatasetFacts | None, limits: Limits
 ) -> tuple[np.ndarray, np.ndarray, int]:
     """Images uint8 ``[N, C, H, W]`` in class order, labels int64 ``[N]``, and how many are JPEG.
 
     Raises:
-        BadDistilledSet: folder names or picture sizes that do not fit; too many pictures.
-        BadFile: a damaged picture.
+        BadDistilledSet: folder names that do not fit; too many pictures.
+        BadFile: damaged pictures, or of several sizes.
     """
     folders = class_folders(folder)
     labels = labels_of_folders([each.name for each in folders], facts)
-    listed = [
-        (labels[each.name], path)
-        for each in sorted(folders, key=lambda f: labels[f.name])
-        for path in pictures(each)
-    ]
-    if len(listed) > PICTURE_LIMIT:
-        raise BadDistilledSet(
-            str(folder), expected=f"at most {PICTURE_LIMIT} pictures", got=str(len(listed))
-        )
-    images = _read_pictures(folder, [path for _, path in listed], facts, byte_limit)
-    jpegs = sum(path.suffix.lower() in (".jpg", ".jpeg") for _, path in listed)
-    return images, np.array([y for y, _ in listed], np.int64), jpegs
+    listed = [(labels[each.name], path) for each in folders for path in pictures(each)]
+    return read_listed(listed, facts, limits)
 
 
-def read_flat(
-    files: Sequence[Path], facts: DatasetFacts | None, byte_limit: int
+def read_listed(
+    listed: Sequence[tuple[int, Path]], facts: DatasetFacts | None, limits: Limits
 ) -> tuple[np.ndarray, np.ndarray, int]:
-    """As :func:`read_folder`, of pictures whose names hold their class: ``class3_img7.png``.
+    """As :func:`read_folder`, of pictures with their labels; those of a class stay in order.
 
     Raises:
-        BadDistilledSet: a name without a class, or as :func:`read_folder`.
+        BadDistilledSet: none, or too many pictures.
+        BadFile: damaged pictures, or of several sizes.
     """
-    found = [CLASS_IN_NAME.search(each.stem.lower()) for each in files]
-    if not all(found):
+    if not 0 < len(listed) <= PICTURE_LIMIT:
         raise BadDistilledSet(
-            "source",
-            expected="one picture grid, or pictures whose names hold their class, as class3_img7",
-            got=f"{len(files)} pictures: {', '.join(each.name for each in files[:4])}"[:160],
-            hint="Sort them into one folder for each class, named 0, 1, 2, ..., and pack the "
-            "folder above; name one file if it is a grid.",
+            "pictures", expected=f"1 to {PICTURE_LIMIT} of them", got=str(len(listed))
         )
-    numbers = {str(match[1]): int(match[1]) for match in found if match}
-    labels = _as_labels(numbers, facts)
-    listed = sorted(
-        ((labels[match[1]], each) for match, each in zip(found, files, strict=True) if match),
-        key=lambda one: (one[0], natural(one[1])),
-    )
-    images = _read_pictures(files[0].parent, [path for _, path in listed], facts, byte_limit)
-    jpegs = sum(path.suffix.lower() in (".jpg", ".jpeg") for _, path in listed)
-    return images, np.array([y for y, _ in listed], np.int64), jpegs
-
-
-def _read_pictures(
-    folder: Path, listed: Sequence[Path], facts: DatasetFacts | None, byte_limit: int
-) -> np.ndarray:
-    """uint8 ``[N, C, H, W]``, all of the first one's size."""
-    images, first = None, None
-    for index, path in enumerate(listed):
-        image = read_picture(path, byte_limit)
-        if facts is not None and facts.channels == 1 and image.shape[2] == 3:
-            image = _grey(image, path)
-        if facts is not None and facts.channels == 3 and image.shape[2] == 1:
-            image = np.repeat(image, 3, axis=2)
-        first = first or image.shape
-        if image.shape != first:
-            raise BadDistilledSet(
-                str(path),
-                expected=f"{first[1]}x{first[0]} pixels and {first[2]} channel(s), as the first",
-                got=f"{image.shape[1]}x{image.shape[0]} and {image.shape[2]}",
-                hint="Save all images at the size they were distilled at.",
-            )
-        if images is None:
-            if len(listed) * image.nbytes > byte_limit:
-                raise BadFile(
-                    str(folder),
-                    expected=f"at most {byte_limit} bytes when decoded",
-                    got=f"{len(listed)} pictures of {image.nbytes}",
-                    hint="If you trust it, pass --max-gb.",
-                )
-            # Filled in place: a list to be stacked would take twice the memory.
-            images = np.empty((len(listed), image.shape[2], *image.shape[:2]), np.uint8)
-        images[index] = image.transpose(2, 0, 1)
-    if images is None:
-        raise BadDistilledSet(str(folder), expected="pictures in class folders", got="none")
-    return images
-
-
-def _grey(image: np.ndarray, path: Path) -> np.ndarray:
-    if not (image == image[..., :1]).all():
-        raise BadDistilledSet(str(path), expected="a grey picture", got="colours")
-    return image[..., :1]
+    ordered = sorted(listed, key=lambda one: one[0])
+    files = [path for _, path in ordered]
+    images = read_pictures(files, facts.channels if facts else 0, limits)
+    jpegs = sum(path.suffix.lower() in (".jpg", ".jpeg") for path in files)
+    return images, np.array([label for label, _ in ordered], np.int64), jpegs
 
 
 def _numbers(names: Sequence[str]) -> dict[str, int] | None:
@@ -193,7 +133,7 @@ def _numbers(names: Sequence[str]) -> dict[str, int] | None:
     return None
 
 
-def _as_labels(numbers: dict[str, int], facts: DatasetFacts | None) -> dict[str, int]:
+def as_labels(numbers: dict[str, int], facts: DatasetFacts | None) -> dict[str, int]:
     """Numbers are labels, unless they start at 1 or are a subset's classes of ImageNet-1K."""
     values = set(numbers.values())
     if facts and facts.class_indices and values == set(facts.class_indices):

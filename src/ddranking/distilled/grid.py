@@ -14,7 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ddranking.distilled.picturefile import read_picture
+from ddranking.distilled.guarded import Limits
+from ddranking.distilled.picturefile import read_pictures
 from ddranking.errors import BadDistilledSet
 
 #: torchvision's default first; no padding fits almost any size, so it comes last.
@@ -32,29 +33,45 @@ class Geometry:
 
 
 def read_grid(
-    path: Path, sizes: Iterable[int], channels: int | None, byte_limit: int
+    path: Path, sizes: Iterable[int], channels: int | None, limits: Limits
 ) -> tuple[np.ndarray, Geometry]:
     """The images of a PNG grid, uint8 ``[N, C, H, W]`` in reading order, and their geometry.
 
     Args:
         path: a PNG file; a JPEG would have lost what is to be measured.
-        sizes: image sizes to look for (one, where the dataset is known).
-        channels: 1 makes one channel of three equal ones, as ``make_grid`` writes grey images
-            as RGB; None keeps one where the three are equal.
-        byte_limit: largest decoded picture.
+        sizes, channels: as :func:`images_of`.
+        limits: of the process that decodes it.
 
     Raises:
         BadFile: not a PNG picture.
+        BadDistilledSet: as :func:`images_of`.
+    """
+    [picture] = read_pictures([path], 0, limits, ("PNG",))
+    return images_of(picture.transpose(1, 2, 0), str(path), sizes, channels)
+
+
+def images_of(
+    picture: np.ndarray, what: str, sizes: Iterable[int], channels: int | None
+) -> tuple[np.ndarray, Geometry]:
+    """The images of a decoded grid, uint8 ``[N, C, H, W]``, and their geometry.
+
+    Args:
+        picture: ``[H, W, C]``.
+        what: what errors call it.
+        sizes: image sizes to look for (one, where the dataset is known).
+        channels: 1 makes one channel of three equal ones, as ``make_grid`` writes grey images
+            as RGB; None keeps one where the three are equal.
+
+    Raises:
         BadDistilledSet: no size and padding fit, padding is not of one colour, or images miss.
     """
-    picture = read_picture(path, byte_limit, ("PNG",))
     sizes = tuple(sizes)
     geometry = find_geometry(picture, sizes)
     if geometry is None:
         height, width = picture.shape[:2]
         wanted = ", ".join(f"{size}x{size}" for size in sizes)
         raise BadDistilledSet(
-            str(path),
+            what,
             expected=f"a grid of {wanted} images with a constant padding of 0 to 10 pixels",
             got=f"{width}x{height} pixels that do not divide so",
             hint="Is --dataset right? For one picture per image give a folder with a folder "
@@ -66,9 +83,9 @@ def read_grid(
         if equal:
             images = images[:, :1]
         elif channels == 1:
-            raise BadDistilledSet(str(path), expected="a grey picture", got="colours")
+            raise BadDistilledSet(what, expected="a grey picture", got="colours")
     if channels == 3 and images.shape[1] == 1:
-        raise BadDistilledSet(str(path), expected="a picture in colour", got="a grey one")
+        raise BadDistilledSet(what, expected="a picture in colour", got="a grey one")
     return np.ascontiguousarray(images), geometry
 
 

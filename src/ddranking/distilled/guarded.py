@@ -88,6 +88,18 @@ def run_child(
     return json.loads(answer.read_text())
 
 
+def read_reply(reply: dict[str, Any], folder: Path, byte_limit: int) -> Tree:
+    """The values in a script's answer ``{"tree": outline}``.
+
+    Raises:
+        BadFile: the answer is ``{"refused": [what, expected, got, hint]}``.
+    """
+    if "refused" in reply:
+        what, expected, got, hint = (str(each) for each in reply["refused"])
+        raise BadFile(what, expected=expected, got=got, hint=hint)
+    return tree_of(reply["tree"], folder, byte_limit)
+
+
 def tree_of(node: dict[str, Any], folder: Path, byte_limit: int) -> Tree:
     """The outline that a script wrote, back as values."""
     if "array" in node:

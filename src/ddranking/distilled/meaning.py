@@ -19,11 +19,15 @@ from ddranking.errors import BadDistilledSet, BadInput
 
 @dataclass(frozen=True)
 class Labels:
-    """Hard labels int64 ``[N]``, soft ones float32 ``[N, K]`` or ``[N, V, K]`` or None, notes."""
+    """Hard labels int64 ``[N]``, soft ones float32 ``[N, K]`` or ``[N, V, K]`` or None, notes.
+
+    ``derived``: the hard labels are the largest of the soft ones, as the source has no others.
+    """
 
     hard: np.ndarray
     soft: np.ndarray | None
     notes: tuple[str, ...]
+    derived: bool = False
 
 
 def by_class(released: Released, known: DatasetFacts) -> Released:
@@ -121,7 +125,7 @@ def read_labels(
     images, raw, soft = released.images, released.labels, released.soft_labels
     many = 0 if images is None else len(images)
     notes: list[str] = []
-    hard = None
+    hard, derived = None, False
     if raw is not None:
         raw = raw[:, 0] if raw.ndim == 2 and raw.shape[1] == 1 and known.num_classes > 1 else raw
         if raw.ndim == 1:
@@ -142,7 +146,7 @@ def read_labels(
             hard, soft = (soft.argmax(axis=1) if hard is None else hard), None
         elif hard is None:
             mean = soft.mean(axis=1) if soft.ndim == 3 else soft
-            hard = mean.argmax(axis=1)
+            hard, derived = mean.argmax(axis=1), True
             notes.append("class of each image: the largest of its soft label")
     if soft is not None and drop_soft:
         notes.append(f"soft labels {list(soft.shape)} were left out, as asked")
@@ -154,29 +158,55 @@ def read_labels(
         raise BadDistilledSet(
             "labels", expected=f"one for each of {many} images", got=str(len(hard))
         )
-    return Labels(hard.astype(np.int64), soft, tuple(notes))
+    return Labels(hard.astype(np.int64), soft, tuple(notes), derived)
 
 
-def renumber(labels: Labels, classes: Sequence[int], known: DatasetFacts) -> Labels:
+def renumber(
+    labels: Labels, classes: Sequence[int], known: DatasetFacts, *, columns: bool = True
+) -> Labels:
     """Labels of a set that numbers the classes otherwise: label j is class ``classes[j]``.
 
-    Columns of soft labels move likewise.
+    Columns of soft labels move likewise, unless told not to.
 
     Raises:
         BadInput: not every class once.
     """
-    if sorted(classes) != list(range(known.num_classes)):
-        raise BadInput(
-            "--classes",
-            expected=f"each of 0 to {known.num_classes - 1} once, the true class of each label",
-            got=f"{len(classes)} numbers: " + ",".join(map(str, list(classes)[:12])),
-        )
+    _each_once("--classes", "label", classes, known)
     if labels.hard.min() < 0 or labels.hard.max() >= known.num_classes:
         return labels  # an error that the set's validation words
-    soft = labels.soft
-    if soft is not None:
-        soft = np.ascontiguousarray(soft[..., np.argsort(classes)])
-    return replace(labels, hard=np.asarray(classes, np.int64)[labels.hard], soft=soft)
+    moved = _in_order(labels.soft, classes) if columns and labels.soft is not None else labels.soft
+    return replace(labels, hard=np.asarray(classes, np.int64)[labels.hard], soft=moved)
+
+
+def reorder_columns(labels: Labels, classes: Sequence[int], known: DatasetFacts) -> Labels:
+    """Soft labels that number the classes otherwise than the hard ones: column j is ``classes[j]``.
+
+    Raises:
+        BadInput: not every class once, no soft labels, or no hard ones beside them.
+    """
+    _each_once("--soft-classes", "column of soft labels", classes, known)
+    if labels.soft is None or labels.derived:
+        raise BadInput(
+            "--soft-classes",
+            expected="soft labels, and hard ones that number the classes rightly",
+            got="no soft labels" if labels.soft is None else "no hard labels",
+            hint="" if labels.soft is None else "Pass --classes: classes are read from columns.",
+        )
+    return replace(labels, soft=_in_order(labels.soft, classes))
+
+
+def _in_order(soft: np.ndarray, classes: Sequence[int]) -> np.ndarray:
+    """Soft labels whose column ``classes[j]`` is what column j was."""
+    return np.ascontiguousarray(soft[..., np.argsort(classes)])
+
+
+def _each_once(flag: str, what: str, classes: Sequence[int], known: DatasetFacts) -> None:
+    if sorted(classes) != list(range(known.num_classes)):
+        raise BadInput(
+            flag,
+            expected=f"each of 0 to {known.num_classes - 1} once, the true class of each {what}",
+            got=f"{len(classes)} numbers: " + ",".join(map(str, list(classes)[:12])),
+        )
 
 
 def reordered(names: tuple[str, ...] | None, classes: Sequence[int]) -> tuple[str, ...] | None:

@@ -16,7 +16,7 @@ import numpy as np
 
 from ddranking.data.catalog import DatasetFacts
 from ddranking.distilled.folder import labels_of_folders, natural
-from ddranking.distilled.guarded import Limits, run_child, tree_of
+from ddranking.distilled.guarded import Limits, read_reply, run_child
 from ddranking.distilled.released import Released
 from ddranking.errors import BadDistilledSet, BadFile
 
@@ -99,10 +99,7 @@ def read_parquet(files: Sequence[Path], facts: DatasetFacts | None, limits: Limi
     with tempfile.TemporaryDirectory(prefix="ddranking-") as folder:
         channels = str(facts.channels if facts else 0)
         reply = run_child("unparquet.py", files, Path(folder), limits, channels)
-        if "refused" in reply:
-            what, expected, got, hint = (str(each) for each in reply["refused"])
-            raise BadFile(what, expected=expected, got=got, hint=hint)
-        tree = tree_of(reply["tree"], Path(folder), limits.bytes)
+        tree = read_reply(reply, Path(folder), limits.bytes)
     where = files[0].name if len(files) == 1 else f"{files[0].name} and {len(files) - 1} more"
     notes = [f"{where}: {len(tree['images'])} rows, columns {tree['columns']}"]
     if tree.get("jpegs"):

@@ -1,21 +1,53 @@
-"""Decodes one picture file of a stranger into a uint8 array, with its size known beforehand."""
+"""Reads the pictures of strangers: one here, with its size known beforehand; a set's in a child.
+
+The parent names the files, starts :mod:`ddranking.distilled.unpicture` as a script, once for all
+pictures of a set, and reads one array back.
+"""
 
 from __future__ import annotations
 
 import io
+import json
+import tempfile
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from ddranking.distilled.arrayfile import AGAIN
+from ddranking.distilled.guarded import Limits, read_reply, run_child
 from ddranking.errors import BadFile
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 FORMATS = ("PNG", "JPEG", "BMP", "WEBP")
 #: 8-bit modes and the number of channels they are read as.
 MODES = {"1": "L", "L": "L", "RGB": "RGB", "P": "RGB", "RGBA": "RGB", "LA": "L"}
+
+
+def read_pictures(
+    files: Sequence[Path], channels: int, limits: Limits, formats: Sequence[str] = FORMATS
+) -> np.ndarray:
+    """uint8 ``[N, C, H, W]``, decoded in one child process with limits on memory and time.
+
+    Args:
+        files: at least one, all in one folder or below it.
+        channels: of the dataset; 0 where it is not known.
+        limits: bytes of all decoded pictures, and seconds for reading them.
+        formats: Pillow's names of those that are read.
+
+    Raises:
+        BadFile: damaged, over the limits, of several sizes, or in colour where all is grey.
+    """
+    with tempfile.TemporaryDirectory(prefix="ddranking-") as folder:
+        out = Path(folder)
+        listed = [[str(file), str(file.resolve())] for file in files]
+        (out / "files.json").write_text(json.dumps(listed))
+        words = (str(channels), ",".join(formats))
+        called = files if len(files) == 1 else [files[0].parent]
+        reply = run_child("unpicture.py", called, out, limits, *words)
+        return read_reply(reply, out, limits.bytes)
 
 
 def read_picture(

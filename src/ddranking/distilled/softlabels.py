@@ -43,6 +43,10 @@ def labels(distilled: DistilledSet) -> Finding:
         if np.bincount(distilled.labels).max() == 1:
             text += "; or they belong to other images, which one image a class does not tell apart"
         fix = "reorder the columns as the evidence's likely says, or --drop-soft-labels"
+        if len(meant) == distilled.num_classes:
+            column = {v: k for k, v in meant.items()}
+            order = ",".join(str(column[v]) for v in range(distilled.num_classes))
+            fix = f"--soft-classes {order}, or --drop-soft-labels"
         return Finding("wrong", "labels", text, evidence, fix)
     hundredth = rows / 100
     if kind == "logits" and _simplex(rows):

@@ -1,39 +1,26 @@
-"""Which files a source consists of, and the parts they hold, read by kind.
+"""Which files a source consists of.
 
-One kind a source: torch files, NumPy files, Parquet files, picture grids, a folder of class
-folders, or one set that this package wrote. Parts that belong together are told by their names.
+One kind a source: torch files, NumPy files, Parquet files, a picture grid, pictures side by side, a
+folder of class folders, or one set that this package wrote. What reads each is in ``kinds``.
 """
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import numpy as np
-import safetensors.numpy
-from safetensors import SafetensorError
-
-from ddranking.data.catalog import DATASETS, DatasetFacts
-from ddranking.distilled import artifact
-from ddranking.distilled.arrayfile import read_npy, read_npz
-from ddranking.distilled.folder import (
-    class_folders,
-    labels_of_folders,
-    natural,
-    read_flat,
-    read_folder,
-)
-from ddranking.distilled.grid import blank_images, read_grid
-from ddranking.distilled.guarded import Limits
-from ddranking.distilled.header import has_card, read_header, what_is_there
+from ddranking.distilled.folder import class_folders, natural
+from ddranking.distilled.header import what_is_there
 from ddranking.distilled.inference import guess_dataset, guess_ipc
+from ddranking.distilled.kinds import READERS, Reading, read_class_folders
+from ddranking.distilled.namedparts import part_of_file
 from ddranking.distilled.parquetfile import choose_split, read_parquet, shards
-from ddranking.distilled.released import PART_OF_NAME, Released, from_parts, from_tree, one_rate
-from ddranking.distilled.torchfile import read_torch
-from ddranking.errors import BadDistilledSet, BadFile
+from ddranking.distilled.picturefile import PICTURE_SUFFIXES
+from ddranking.distilled.released import Released
+from ddranking.errors import BadFile
 
 #: Suffix to kind. Anything else in a folder is passed over; named on its own it is an error.
 KINDS = {
@@ -42,7 +29,7 @@ KINDS = {
     ".npz": "npz",
     ".npy": "npy",
     ".parquet": "parquet",
-    ".png": "grid",
+    **dict.fromkeys(PICTURE_SUFFIXES, "pictures"),
     ".safetensors": "set",
 }
 #: What lies beside released files and is not data.
@@ -58,8 +45,6 @@ ELSEWHERE = {
     ),
     ".mat": "Save its arrays with numpy.savez.",
     **dict.fromkeys((".h5", ".hdf5"), "Save its arrays with numpy.savez."),
-    ".jpg": "Give the folder that holds a folder for each class; a grid has to be a PNG.",
-    ".jpeg": "Give the folder that holds a folder for each class; a grid has to be a PNG.",
     ".msgpack": "Save its arrays with numpy.savez.",
 }
 #: FKD's soft labels: a folder for each epoch, a file for each batch of augmented images.
@@ -67,17 +52,6 @@ FKD_FOLDER = re.compile(r"epoch_\d+")
 FKD_BATCH = re.compile(r"batch_\d+\.tar")
 #: How deep a folder may be that holds nothing but one folder.
 DEEP = 4
-
-
-@dataclass(frozen=True)
-class Reading:
-    """How to read: dataset and images per class if they are known, what to choose, the limits."""
-
-    facts: DatasetFacts | None = None
-    ipc: int | None = None
-    experiment: int = -1
-    split: str | None = None
-    limits: Limits = field(default_factory=Limits)
 
 
 def read_source(source: Sequence[Path], reading: Reading) -> tuple[Released, list[Path]]:
@@ -92,7 +66,7 @@ def read_source(source: Sequence[Path], reading: Reading) -> tuple[Released, lis
     if len(source) == 1 and source[0].is_dir():
         folder = innermost(source[0])
         if class_folders(folder):
-            return _read_class_folders(folder, reading), list(dict.fromkeys((*source, folder)))
+            return read_class_folders(folder, reading), list(dict.fromkeys((*source, folder)))
         found = shards(folder)
         if found:
             files, notes = choose_split(found, reading.split)
@@ -109,11 +83,15 @@ def read_source(source: Sequence[Path], reading: Reading) -> tuple[Released, lis
             got=f"{' and '.join(kinds)} ({names})",
             hint="Name the files that are meant.",
         )
-    return READERS[kinds[0]](files, reading).noting(*notes), [*files, *whitened]
+    released = READERS[kinds[0]](files, reading).noting(*notes)
+    many = kinds == ["pictures"] and len(files) > 1
+    return released, names_of(source) if many else [*files, *whitened]
 
 
 def names_of(source: Sequence[Path]) -> list[Path]:
     """The paths whose names may tell dataset and method: a folder's data files, or the folder.
+
+    Of several pictures only what their names begin with alike: the rest tells classes and numbers.
 
     Raises:
         BadFile: as :func:`innermost`.
@@ -126,8 +104,11 @@ def names_of(source: Sequence[Path]) -> list[Path]:
         folder = innermost(path)
         inside = sorted((each for each in folder.iterdir() if each.is_file()), key=natural)
         data = [each for each in inside if each.suffix.lower() in KINDS]
-        told += data or dict.fromkeys((path, folder))
-    return told
+        if len(data) > 1 and all(each.suffix.lower() in PICTURE_SUFFIXES for each in data):
+            alike = os.path.commonprefix([each.stem for each in data])  # noqa: RUF071 of letters
+            data = [path, folder, *([folder / alike] if alike else [])]
+        told += data or [path, folder]
+    return list(dict.fromkeys(told))
 
 
 def innermost(folder: Path) -> Path:
@@ -205,10 +186,10 @@ def meant(files: list[Path], source: Sequence[Path], reading: Reading) -> Meant:
             others = [file for file in kept if file not in right]
             notes.append(f"{what} {asked[what]}: passed over {_listed(others)}")
             kept = right
-    grids = [each for each in kept if KINDS[each.suffix.lower()] == "grid"]
-    if grids and len(grids) < len(kept):
-        kept = [each for each in kept if each not in grids]
-        notes.append(f"passed over {_listed(grids)}: pictures beside the arrays")
+    pictures = [each for each in kept if KINDS[each.suffix.lower()] == "pictures"]
+    if pictures and len(pictures) < len(kept):
+        kept = [each for each in kept if KINDS[each.suffix.lower()] != "pictures"]
+        notes.append(f"passed over {_listed(pictures)}: pictures beside the arrays")
     shown = [each for each in kept if re.match(r"images_zca_", each.stem)]
     if shown and len(shown) < len(kept):
         kept = [each for each in kept if each not in shown]
@@ -265,229 +246,6 @@ def list_files(source: Iterable[Path]) -> list[Path]:
             hint=_hint_for(source),
         )
     return sorted(files, key=natural)
-
-
-def _read_class_folders(folder: Path, reading: Reading) -> Released:
-    images, labels, jpegs = read_folder(folder, reading.facts, reading.limits.bytes)
-    names = labels_of_folders([each.name for each in class_folders(folder)], reading.facts)
-    first = min(names, key=lambda name: names[name])
-    order = tuple(sorted(names, key=lambda name: names[name]))
-    complete = sorted(names.values()) == list(range(len(names)))
-    found = Released(images=images, labels=labels, class_order=order if complete else None)
-    found = found.noting(f"{folder}: {len(images)} pictures in {len(names)} class folders")
-    if re.sub(r"\D", "", first).strip("0") == "1" and names[first] == 0:
-        found = found.noting(f"{folder}: numbers of folders start at 1; labels start at 0")
-    if jpegs:
-        found = found.noting(
-            f"{folder}: {jpegs} are JPEG; what was lost in saving is lost in the score too"
-        )
-    return found
-
-
-def _read_torch_files(files: list[Path], reading: Reading) -> Released:
-    trees = read_torch(files, reading.limits)
-    if len(files) == 1:
-        return from_tree(trees[0], files[0].name, reading.experiment)
-    return join_named(dict(zip(files, trees, strict=True)), reading.facts)
-
-
-def _read_npy_files(files: list[Path], reading: Reading) -> Released:
-    arrays: dict[Path, Any] = {file: read_npy(file, reading.limits.bytes) for file in files}
-    if len(files) == 1:
-        return Released(images=arrays[files[0]])
-    return join_named(arrays, reading.facts)
-
-
-def _read_npz_file(files: list[Path], reading: Reading) -> Released:
-    file = _only(files, "an .npz file holds a whole set")
-    return from_parts(read_npz(file, reading.limits.bytes), file.name)
-
-
-def _read_grid_file(files: list[Path], reading: Reading) -> Released:
-    if len(files) > 1:
-        return _read_flat_pictures(files, reading)
-    file = _only(files, "a grid holds a whole set")
-    known = reading.facts
-    sizes = [known.image_size] if known else sorted({each.image_size for each in DATASETS.values()})
-    images, geometry = read_grid(
-        file, sizes, known.channels if known else None, reading.limits.bytes
-    )
-    blank = blank_images(images)
-    if blank and blank == list(range(blank[0], len(images))) and blank[0] > 0:
-        raise BadDistilledSet(
-            str(file),
-            expected=f"{geometry.rows}x{geometry.columns} images",
-            got=f"{len(blank)} empty cells at the end",
-            hint="Cut the grid by hand and give the images as .npy or as class folders.",
-        )
-    return Released(images=images, grid=(geometry.rows, geometry.columns)).noting(
-        f"{file.name}: a grid of {geometry.rows} rows x {geometry.columns} columns of "
-        f"{geometry.size}x{geometry.size} pixels, padding {geometry.padding}",
-        f"{file.name}: 8 bits and clipped to [0, 255]; the set its authors trained on may not be",
-    )
-
-
-def _read_flat_pictures(files: list[Path], reading: Reading) -> Released:
-    """Pictures side by side in one folder, their class in each name: ``class3_img7.png``."""
-    images, labels, jpegs = read_flat(files, reading.facts, reading.limits.bytes)
-    classes = len(np.unique(labels))
-    found = Released(images=images, labels=labels)
-    found = found.noting(f"{len(images)} pictures of {classes} classes, by their names")
-    lossy = f"{jpegs} are JPEG; what was lost in saving is lost in the score too"
-    return found.noting(lossy) if jpegs else found
-
-
-def _read_parquet_files(files: list[Path], reading: Reading) -> Released:
-    chosen, notes = choose_split(files, reading.split)
-    return read_parquet(chosen, reading.facts, reading.limits).noting(*notes)
-
-
-def _read_set_file(files: list[Path], reading: Reading) -> Released:
-    file = _only(files, "a distilled set is one file")
-    if not has_card(read_header(file)):
-        return from_parts(_plain_tensors(file, reading.limits.bytes), file.name)
-    made = artifact.load(file)
-    return Released(
-        images=made.images,
-        labels=made.labels,
-        soft_labels=made.soft_labels,
-        learning_rate=made.learning_rate,
-        class_order=made.card.class_order,
-        card=made.card.model_dump(by_alias=False, exclude={"schema_"}),
-    )
-
-
-def _plain_tensors(file: Path, byte_limit: int) -> dict[str, np.ndarray]:
-    """The tensors of a ``.safetensors`` file that this package did not write, by name."""
-    size = file.stat().st_size
-    if size > byte_limit:
-        raise BadFile(str(file), expected=f"at most {byte_limit} bytes", got=str(size))
-    try:
-        return safetensors.numpy.load_file(file)
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError, MemoryError) as error:
-        raise BadFile(
-            str(file),
-            expected="a whole .safetensors file of types that NumPy has",
-            got=f"{type(error).__name__}: {error}"[:200],
-            hint="Save its tensors as float32, or copy it again.",
-        ) from None
-
-
-READERS: dict[str, Callable[[list[Path], Reading], Released]] = {
-    "torch": _read_torch_files,
-    "npy": _read_npy_files,
-    "npz": _read_npz_file,
-    "parquet": _read_parquet_files,
-    "grid": _read_grid_file,
-    "set": _read_set_file,
-}
-
-
-def _class_files(trees: dict[Path, Any], known: DatasetFacts | None) -> Released:
-    """One file for each class, called as class folders are: ``3.npy``, ``class_3.npy``."""
-    names = [file.stem for file in trees]
-    try:
-        labels = labels_of_folders(names, known)
-    except BadDistilledSet:
-        labels = {}
-    numbered = known is not None or all(any(c.isdecimal() for c in name) for name in names)
-    if not numbered or len(labels) != len(trees):
-        raise BadDistilledSet(
-            str(next(iter(trees))),
-            expected="a name with images, labels, soft_labels or lr in it, or with a class",
-            got=", ".join(file.name for file in trees)[:160],
-            hint="Name the files of one set; in a folder of several, --ipc chooses among them.",
-        )
-    return from_parts({str(labels[file.stem]): tree for file, tree in trees.items()}, "files")
-
-
-def join_named(trees: dict[Path, Any], known: DatasetFacts | None = None) -> Released:
-    """Several files whose names tell their parts: ``images_best``, ``labels_best``, ``lr_best``.
-
-    Files of one part are joined in natural order of their names, so ``images_2`` comes before
-    ``images_10``. Whether they are parts of one set is decided where its size is known.
-
-    Raises:
-        BadDistilledSet: a name that tells no part, no images, or unequal numbers of parts.
-    """
-    if all(part_of_file(file) is None for file in trees):
-        return _class_files(trees, known)
-    parts: dict[str, dict[Path, Any]] = {}
-    for file, tree in trees.items():
-        part = part_of_file(file)
-        if part is None:
-            raise BadDistilledSet(
-                str(file),
-                expected="a name with images, labels, soft_labels or lr in it",
-                got=file.name,
-                hint="Name the files of one set; in a folder of several, --ipc chooses among them.",
-            )
-        parts.setdefault(part, {})[file] = tree
-    if "images" not in parts:
-        raise BadDistilledSet(
-            "source", expected="a file of images", got=", ".join(file.name for file in trees)[:160]
-        )
-    images = _joined_part(parts["images"])
-    found = Released(images=images, parts=tuple(len(each) for each in parts["images"].values()))
-    if len(parts["images"]) > 1:
-        names = ", ".join(file.name for file in parts["images"])
-        found = found.noting(f"joined {len(parts['images'])} files of images in order: {names}")
-    for part in ("labels", "soft_labels"):
-        if part not in parts:
-            continue
-        if len(parts[part]) not in (1, len(parts["images"])):
-            raise BadDistilledSet(
-                part,
-                expected=f"1 or {len(parts['images'])} files, as of images",
-                got=str(len(parts[part])),
-            )
-        found = replace(found, **{part: _joined_part(parts[part])})
-    if "learning_rate" in parts:
-        rates = {one_rate(tree, file.name) for file, tree in parts["learning_rate"].items()}
-        if len(rates) > 1:
-            raise BadDistilledSet("learning rate", expected="one", got=f"{len(rates)} values")
-        found = replace(found, learning_rate=rates.pop())
-    return found
-
-
-def part_of_file(file: Path) -> str | None:
-    """The part that a file's name tells, or None.
-
-    >>> part_of_file(Path("labels_best.pt")), part_of_file(Path("10images.pt"))
-    ('labels', 'images')
-    """
-    words = re.sub(r"\d+", "_", file.stem.lower())
-    for name in sorted(PART_OF_NAME, key=len, reverse=True):
-        if re.search(rf"(?<![a-z]){re.escape(name)}(?![a-z])", words):
-            return PART_OF_NAME[name]
-    return None
-
-
-def _joined_part(files: dict[Path, Any]) -> np.ndarray:
-    arrays = []
-    for file, tree in files.items():
-        if not isinstance(tree, np.ndarray) or tree.ndim == 0:
-            raise BadDistilledSet(str(file), expected="one array", got=type(tree).__name__)
-        arrays.append(tree)
-    shapes = {array.shape[1:] for array in arrays}
-    if len(shapes) > 1:
-        raise BadDistilledSet(
-            ", ".join(file.name for file in files)[:160],
-            expected="parts of one shape",
-            got=" and ".join(str(list(shape)) for shape in sorted(shapes))[:120],
-        )
-    return np.concatenate(arrays)
-
-
-def _only(files: list[Path], why: str) -> Path:
-    if len(files) > 1:
-        raise BadFile(
-            "source",
-            expected=f"one file ({why})",
-            got=f"{len(files)}: {', '.join(file.name for file in files[:4])}",
-            hint="Pack them one at a time.",
-        )
-    return files[0]
 
 
 def _hint_for(source: Sequence[Path]) -> str:

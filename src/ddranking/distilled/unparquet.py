@@ -24,8 +24,8 @@ import pyarrow.parquet as pq
 from pyarrow.compute import call_function
 
 from ddranking.distilled.arrayfile import AGAIN
-from ddranking.distilled.picturefile import read_picture
 from ddranking.distilled.unpickle import limit_process
+from ddranking.distilled.unpicture import Frame, stacked
 from ddranking.errors import BadFile, BadInput
 
 IMAGE_NAMES = ("image", "img", "images", "imgs", "picture", "pixel_values", "pixels", "x", "data")
@@ -159,47 +159,16 @@ def pictures(files: Sequence[Path], column: str, rows: int, frame: Frame) -> tup
     Raises:
         BadFile: a row without a picture, pictures of several sizes, or more than the limit.
     """
-    images: np.ndarray | None = None
-    jpegs = row = 0
-    for where, content in encoded(files, column):
-        jpegs += content[:2] == b"\xff\xd8"
-        image = read_picture(content, frame.byte_limit, name=where).transpose(2, 0, 1)
-        channels = frame.channels or image.shape[0]
-        if channels == 1 and image.shape[0] == 3 and (image == image[:1]).all():
-            image = image[:1]
-        if channels == 3 and image.shape[0] == 1:
-            image = np.repeat(image, 3, axis=0)
-        if images is None:
-            if rows * image.size > frame.byte_limit:
-                raise BadFile(
-                    where,
-                    expected=f"at most {frame.byte_limit} bytes when decoded",
-                    got=f"{rows} pictures of {image.size}",
-                    hint="If you trust the file, pass --max-gb.",
-                )
-            images = np.empty((rows, *image.shape), np.uint8)
-        if image.shape != images.shape[1:]:
-            _, _, height, width = images.shape
-            raise BadFile(
-                where,
-                expected=f"{width}x{height} pixels and {images.shape[1]} channel(s), as the first",
-                got=f"{image.shape[2]}x{image.shape[1]} and {image.shape[0]}",
-                hint="Save all images at the size they were distilled at.",
-            )
-        if row >= rows:
-            raise BadFile(where, expected=f"{rows} rows, as declared", got="more", hint=AGAIN)
-        images[row] = image
-        row += 1
-    if row != rows:
-        raise BadFile(str(files[0]), expected=f"{rows} rows, as declared", got=str(row), hint=AGAIN)
+    jpegs = 0
+
+    def counted() -> Iterator[tuple[str, bytes]]:
+        nonlocal jpegs
+        for where, content in encoded(files, column):
+            jpegs += content[:2] == b"\xff\xd8"
+            yield where, content
+
+    images = stacked(counted(), rows, frame)
     return images, jpegs
-
-
-class Frame(NamedTuple):
-    """What pictures are read into: the dataset's channels (0 where not known), and the limit."""
-
-    channels: int
-    byte_limit: int
 
 
 def encoded(files: Sequence[Path], column: str) -> Iterator[tuple[str, bytes]]:

@@ -35,6 +35,7 @@ def prepare_shared(
     *,
     arms: tuple[Arm, ...],
     space: Mapping[str, Any] | None = None,
+    any_teacher: bool = False,
 ) -> Work:
     """The work of some shared arms, checked.
 
@@ -45,6 +46,7 @@ def prepare_shared(
         store: where observations are kept.
         arms: some of :data:`SHARED`.
         space: where random images are put; the dataset's usual space by default.
+        any_teacher: as :func:`ddranking.running.study.prepare` takes it.
 
     Raises:
         BadInput, BadProtocol: as :func:`ddranking.running.study.prepare`.
@@ -56,6 +58,7 @@ def prepare_shared(
     for arm in plan.arms:
         augment.check(arm.training.augmentation, workbench.dataset.train.shape)
         teachers.check(arm.training.labels, workbench)
+    teachers.examine(plan.arms, workbench, any_teacher=any_teacher)
     return Work(plan=plan, workbench=workbench, store=store, shared=shared_observations(track))
 
 

@@ -45,12 +45,16 @@ class RealChoice:
 
 @dataclass(frozen=True)
 class Study(Work):
-    """Everything one score needs, checked: the work, the entry, and the whole-set accuracy."""
+    """Everything one score needs, checked: the work, the entry, and the whole-set accuracy.
+
+    ``told`` are lines for the person who scores: how well teachers of their own do.
+    """
 
     entry: EntryCard
     real_hard: RealHard | None
     distilled: DistilledSet
     unified: Recipe | None = None
+    told: tuple[str, ...] = ()
 
     def record(self, known: Mapping[str, Observation], notes: Sequence[str] = ()) -> Record:
         """The record of a finished study.
@@ -93,6 +97,7 @@ def prepare(
     real: RealChoice = RealChoice(),
     extra_arms: tuple[Arm, ...] = (),
     unified: Recipe | None = None,
+    any_teacher: bool = False,
 ) -> Study:
     """Checks that the set, the rules and the data fit each other, before any training.
 
@@ -105,10 +110,12 @@ def prepare(
         real: where the whole-set accuracy comes from.
         extra_arms: arms beyond those of the score: ``rdm_hard``, ``syn_noaug``, ``rdm_noaug``.
         unified: also score under these rules, the same for every method.
+        any_teacher: also take weights of a file that name real images no better than chance.
 
     Raises:
         BadDistilledSet: another dataset, ipc or image shape than the track's.
-        BadInput: an unknown student, or too few real images for validation and random subsets.
+        BadInput: an unknown student, too few real images for validation and random subsets, or a
+            teacher's file that knows nothing of them.
         BadProtocol: the recipe needs what the set does not carry, or a teacher that cannot see
             its images.
         MissingReference: no whole-set accuracy is known and training it was not asked for.
@@ -144,6 +151,7 @@ def prepare(
         shared=shared_observations(track),
         distilled=distilled,
         unified=unified,
+        told=teachers.examine(plan().arms, workbench, any_teacher=any_teacher),
     )
     if given is None and (real.train or track.real_hard == "train"):
         return study

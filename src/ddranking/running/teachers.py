@@ -6,10 +6,13 @@ where the person said it lies, published ones from torchvision or timm.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -24,7 +27,13 @@ from ddranking.protocol.rules import Teacher as TeacherRules
 from ddranking.training.teacher import Seeing, Teacher
 
 if TYPE_CHECKING:
+    from ddranking.protocol.plan import ArmPlan
     from ddranking.running.workbench import Workbench
+
+SHOWN = 500
+"""Real images that a given teacher is shown before any training."""
+NOT_BY_CHANCE = 0.001
+"""Probability with which a network that knows nothing is taken for one that does."""
 
 
 def teacher(
@@ -70,6 +79,106 @@ def check(labels: Labels, workbench: Workbench) -> None:
         elif ":" in name:  # somebody else's code: only building it shows that it fits
             shape, classes = dataset.train.shape, dataset.num_classes
             table.build(name, shape, classes, seed=0, trusted=workbench.trusted)
+
+
+@dataclass(frozen=True)
+class Look:
+    """How many real images a network names rightly, before it teaches.
+
+    Attributes:
+        images: how many it was shown.
+        classes: K.
+        accuracy: the share that it names rightly.
+        renamed: the share under the one-to-one renaming of its outputs that is best; None where
+            there are too few images of a class to say it.
+    """
+
+    images: int
+    classes: int
+    accuracy: float
+    renamed: float | None
+
+    @property
+    def least(self) -> float:
+        """What a teacher has to reach: twice chance, and more than chance gives 1 in 1,000 times.
+
+        Of two or three classes, half the way from chance to all.
+        """
+        from scipy.stats import binom
+
+        chance = 1 / self.classes
+        lucky = float(binom.ppf(1 - NOT_BY_CHANCE, self.images, chance)) / self.images
+        return max(min(2 * chance, (1 + chance) / 2), lucky)
+
+    def __str__(self) -> str:
+        text = f"names {self.accuracy:.1%} of {self.images} real training images rightly"
+        if self.renamed is None or self.renamed < self.accuracy + 0.1:
+            return text
+        return f"{text} ({self.renamed:.1%} with its outputs in another order)"
+
+
+def examine(
+    arms: Sequence[ArmPlan], workbench: Workbench, *, any_teacher: bool = False
+) -> tuple[str, ...]:
+    """Shows real images to each network of a person's file, and says how it does, in a line each.
+
+    They are of the validation split, in the space in which the network will see images.
+
+    Args:
+        arms: of a plan.
+        workbench: the dataset, and the files of given weights.
+        any_teacher: also take a network that knows no more than chance.
+
+    Raises:
+        BadInput: such a network.
+    """
+    told: dict[tuple[str, str], str] = {}
+    for arm in arms:
+        labels = arm.training.labels
+        for network in labels.networks if labels.kind == "teacher" else ():
+            space = dict(network.space or arm.space)
+            key = (network.model_dump_json(), json.dumps(space, sort_keys=True))
+            if network.weights.kind != "given" or key in told:
+                continue
+            if key not in workbench.looks:  # for all sets of a folder it is the same
+                made = _network(network, workbench, {})
+                workbench.looks[key] = _look(made, space, arm.validation_size, workbench)
+            look = workbench.looks[key]
+            name = f"teacher {_given(network.weights.digest, workbench)} ({network.model})"
+            if look.accuracy < look.least and not any_teacher:
+                raise BadInput(
+                    name,
+                    expected=f"a network that names at least {look.least:.1%} rightly",
+                    got=f"one that {look}",
+                    hint="Save one whose outputs are in the dataset's class order and that was "
+                    "trained on images as the recipe shows it, or pass --any-teacher.",
+                )
+            told[key] = f"{name}: {look}"
+    return tuple(told.values())
+
+
+def _look(
+    network: torch.nn.Module, space: Mapping[str, Any], validation_size: int, workbench: Workbench
+) -> Look:
+    from scipy.optimize import linear_sum_assignment
+
+    places = workbench.split(validation_size).validation
+    places = places[np.linspace(0, len(places) - 1, min(SHOWN, len(places))).astype(int)]
+    shown = workbench.dataset.train.take(places)
+    images = torch.from_numpy(workbench.fitted(space).apply(shown.pixels))
+    with torch.no_grad():
+        named = torch.cat([network.eval()(batch) for batch in images.split(50)]).argmax(1).numpy()
+    classes = workbench.dataset.num_classes
+    counts = np.zeros((classes, classes), int)
+    np.add.at(counts, (np.asarray(shown.labels), named), 1)
+    enough = len(places) >= 20 * classes
+    best = counts[linear_sum_assignment(counts, maximize=True)].sum() if enough else None
+    return Look(
+        images=len(places),
+        classes=classes,
+        accuracy=float(np.trace(counts)) / len(places),
+        renamed=None if best is None else float(best) / len(places),
+    )
 
 
 def between(
