@@ -20,7 +20,20 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import options, page, precision, roofline, scaling, score, start, training, workers
+from benchmarks import (
+    group,
+    options,
+    page,
+    precision,
+    published,
+    roofline,
+    scaling,
+    score,
+    selection,
+    start,
+    training,
+    workers,
+)
 from benchmarks.options import Options
 from benchmarks.report import Report, machine
 from ddranking.errors import DDRankingError
@@ -36,10 +49,13 @@ BENCHMARKS: dict[str, Callable[[], list[Row]]] = {
 }
 
 WITH_OPTIONS: dict[str, Callable[[Options], Report]] = {
+    "group": group.measure,
     "precision": precision.measure,
+    "published": published.measure,
     "roofline": roofline.measure,
     "scaling": scaling.measure,
     "score": score.measure,
+    "selection": selection.measure,
     "training": training.measure,
     "workers": workers.measure,
 }

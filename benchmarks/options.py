@@ -30,6 +30,7 @@ class Options:
         recipe: of a whole score.
         store: folder of finished trainings, for what can be resumed.
         out: folder for plots.
+        evaluator: folder of a published evaluator, its unpacked wheel.
     """
 
     full: bool = False
@@ -47,6 +48,7 @@ class Options:
     recipe: str = "unified"
     store: Path | None = None
     out: Path | None = None
+    evaluator: Path | None = None
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -79,6 +81,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--recipe", default=Options.recipe, help="of a whole score")
     parser.add_argument("--store", type=Path, help="folder of finished trainings")
     parser.add_argument("--out", type=Path, help="folder for plots")
+    parser.add_argument("--evaluator", type=Path, help="unpacked wheel of a published evaluator")
 
 
 def read(given: argparse.Namespace) -> Options:

@@ -3,11 +3,12 @@
 A whole comparison at 300 or 1,000 epochs takes hours, so each side's parts are measured, in turn,
 and composed. With E epochs and a test set read every V epochs:
 
-    conventional   E epochs + E / V evaluations, one model after another
+    the other      E epochs + E / V evaluations, one model after another
     ours           fixed + E epochs + 1 evaluation (``last``) or E / V evaluations (``equal``),
                    divided over the workers, and the start of the workers over TRAININGS trainings
 
 ``--check N`` runs both sides for N epochs from one end to the other, beside what the parts say.
+The other side is the loop in ``conventional.py``; in :mod:`benchmarks.published` it is another.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from statistics import fmean, median
+from typing import Protocol
 
 import torch
 from torch.utils.data import TensorDataset
@@ -56,14 +58,17 @@ class Setting:
     Attributes:
         workbench: the dataset.
         student: name of the network.
-        every: epochs between evaluations of the conventional loop.
         device: where both sides train.
     """
 
     workbench: Workbench
     student: str
-    every: int
     device: str
+
+    @classmethod
+    def of(cls, options: Options) -> Setting:
+        bench = Workbench(api.dataset(options.dataset), {})
+        return cls(bench, options.student, str(devices(options.device)[0]))
 
     def data(self, ipc: int, seed: int = 0) -> tuple[TensorDataset, TensorDataset]:
         """The training images of a seed and the test set, as our engine trains and reads them."""
@@ -71,8 +76,8 @@ class Setting:
         training = self.workbench.training_images(trial)
         test = self.workbench.evaluation_images(trial)
         return (
-            TensorDataset(training.images, training.labels),
-            TensorDataset(test.images, test.labels),
+            TensorDataset(training.images[:], training.labels),
+            TensorDataset(test.images[:], test.labels),
         )
 
     def network(self, ipc: int, seed: int = 0) -> torch.nn.Module:
@@ -81,59 +86,148 @@ class Setting:
         classes = self.workbench.dataset.num_classes
         return table.build(self.student, shape, classes, seed=seed).to(self.device)
 
-    def loop(self, epochs: int) -> Loop:
-        return Loop(epochs=epochs, every=self.every, device=self.device)
+
+class Other(Protocol):
+    """The side that ours is compared with; it trains one model after another.
+
+    Attributes:
+        name: in tables and raw values.
+        every: epochs between two evaluations.
+        how: a sentence on how it runs here.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def every(self) -> int: ...
+    @property
+    def how(self) -> str: ...
+
+    def epoch(self, ipc: int) -> float:
+        """Seconds of an epoch."""
+        ...
+
+    def evaluation(self, ipc: int) -> float:
+        """Seconds of reading the test set once."""
+        ...
+
+    def train(self, ipc: int, seeds: Sequence[int], epochs: int) -> Trained:
+        """Whole trainings, one after another."""
+        ...
+
+
+@dataclass(frozen=True)
+class Trained:
+    """Wall seconds of trainings, and the accuracy at the last evaluation of each that had one."""
+
+    seconds: float
+    accuracies: list[float]
+
+
+@dataclass(frozen=True)
+class Conventional:
+    """The loop of ``conventional.py`` in this process."""
+
+    setting: Setting
+    every: int
+
+    @property
+    def name(self) -> str:
+        return "conventional"
+
+    @property
+    def how(self) -> str:
+        return f"Conventional: {torch.get_num_threads()} threads, {Loop.workers} loader workers."
+
+    def epoch(self, ipc: int) -> float:
+        training, _ = self.setting.data(ipc)
+        network, loop = self.setting.network(ipc), self._loop(CONVENTIONAL_EPOCHS)
+        optimizer = torch.optim.SGD(network.parameters(), loop.rate, loop.momentum)
+        chance = torch.Generator().manual_seed(0)
+        with _quiet():
+            conventional.epoch(network, training, optimizer, loop, chance)  # what first use makes
+            begun = time.perf_counter()
+            for _ in range(CONVENTIONAL_EPOCHS):
+                conventional.epoch(network, training, optimizer, loop, chance)
+        return (time.perf_counter() - begun) / CONVENTIONAL_EPOCHS
+
+    def evaluation(self, ipc: int) -> float:
+        _, test = self.setting.data(ipc)
+        network = self.setting.network(ipc)
+        begun = time.perf_counter()
+        with _quiet():
+            conventional.evaluate(network, test, self._loop(1))
+        return time.perf_counter() - begun
+
+    def train(self, ipc: int, seeds: Sequence[int], epochs: int) -> Trained:
+        begun, accuracies = time.perf_counter(), []
+        for seed in seeds:
+            network, data = self.setting.network(ipc, seed), self.setting.data(ipc, seed)
+            with _quiet():
+                accuracies += conventional.train(network, *data, self._loop(epochs), seed)[-1:]
+        return Trained(time.perf_counter() - begun, accuracies)
+
+    def _loop(self, epochs: int) -> Loop:
+        return Loop(epochs=epochs, every=self.every, device=self.setting.device)
 
 
 def measure(options: Options) -> Report:
     """Ratios of a conventional loop's time to ours, for each precision and number of images."""
-    setting = Setting(
-        Workbench(api.dataset(options.dataset), {}),
-        options.student,
-        EVERY,
-        str(devices(options.device)[0]),
-    )
+    setting = Setting.of(options)
+    return compare("training", setting, Conventional(setting, EVERY), options)
+
+
+def compare(title: str, setting: Setting, other: Other, options: Options) -> Report:
+    """Ratios of the other side's time to ours; ``title`` opens the name of each table."""
     precisions = options.precision or quick_precisions(options.device)
     ipcs, epochs = options.ipc or IPCS, options.epochs or EPOCHS
     rounds = options.rounds or (5 if options.full else 2)
     visits = FULL_VISITS if options.full else QUICK_VISITS
-    threads = torch.get_num_threads()
     with trials.pool(setting.workbench, options) as workers:
         begun = trials.start(workers, _make(setting, ipcs[0], precisions[0]))
         for precision in precisions[1:]:
             trials.start(workers, _make(setting, ipcs[0], precision))
-        measured = [_round(setting, workers, ipcs, precisions, visits) for _ in range(rounds)]
+        measured = [
+            _round(setting, other, workers, ipcs, precisions, visits) for _ in range(rounds)
+        ]
         count = len(workers.places)
     rows = [
-        _row(measured, ipc, precision, epochs, setting.every, begun)
+        _row(measured, ipc, precision, epochs, other.every, begun)
         for precision in precisions
         for ipc in ipcs
     ]
     tables = {
-        f"training: {epochs} epochs, times faster than the conventional loop": rows,
-        "training: seconds of the whole machine for one training": _parts(measured, precisions),
+        f"{title}: {epochs} epochs, times faster than the {other.name} loop": rows,
+        f"{title}: seconds of the whole machine for one training": _parts(
+            measured, precisions, other.name
+        ),
     }
-    checked = []
+    checked, accuracies = [], {}
     for ipc in ipcs if options.check else ():
-        checked += check(setting, measured, ipc, options)
+        sides, accuracies[ipc] = check(setting, other, measured, ipc, options)
+        checked += sides
     if checked:
-        tables[f"training: {options.check} epochs run from one end to the other"] = checked
+        tables[f"{title}: {options.check} epochs run from one end to the other"] = checked
     dataset = setting.workbench.dataset
     shape = dataset.train.shape
     notes = [
         f"{dataset.title}, {options.student}, batches of 256, DSA, SGD; random real images. "
-        f"Ours: {count} workers on {setting.device}, of one thread each on a CPU. "
-        f"Conventional: {threads} threads, 4 loader workers.",
+        f"Ours: {count} workers on {setting.device}, of one thread each on a CPU. {other.how}",
         f"Composed of parts, each measured {rounds} times in turn; median (range). One evaluation "
-        f"reads {len(dataset.test):,} images; the conventional loop does so every "
-        f"{setting.every} epochs, ours once (last) or as often (equal).",
+        f"reads {len(dataset.test):,} images; the {other.name} loop does so every "
+        f"{other.every} epochs, ours once (last) or as often (equal).",
         f"The start of the workers, {begun:.1f} s, is spread over {TRAININGS} trainings.",
         *(
             f"{name}: {acceleration(options.student, shape, name, setting.device)}"
             for name in precisions
         ),
     ]
-    raw = {"rounds": [each.plain() for each in measured], "start": begun, "checked": checked}
+    raw = {
+        "rounds": [each.plain(other.name) for each in measured],
+        "start": begun,
+        "checked": checked,
+        "accuracies": accuracies,
+    }
     return Report(tables, notes, raw)
 
 
@@ -141,21 +235,21 @@ def measure(options: Options) -> Report:
 class Round:
     """One measurement of every part, in seconds of the whole machine.
 
-    ``epochs`` and ``evaluation`` are the conventional loop's; ``ours`` by precision and ipc.
+    ``epochs`` and ``evaluation`` are the other side's; ``ours`` by precision and ipc.
     """
 
     epochs: dict[int, float]
     evaluation: float
     ours: dict[tuple[Precision, int], Cost]
 
-    def plain(self) -> dict[str, object]:
-        """As JSON holds it."""
+    def plain(self, other: str) -> dict[str, object]:
+        """As JSON holds it, with the other side under its name."""
         ours = {f"{name}, ipc {ipc}": asdict(cost) for (name, ipc), cost in self.ours.items()}
-        conventional = {"epoch": {str(k): v for k, v in self.epochs.items()}}
-        return {"conventional": {**conventional, "evaluation": self.evaluation}, "ours": ours}
+        epochs = {str(ipc): seconds for ipc, seconds in self.epochs.items()}
+        return {other: {"epoch": epochs, "evaluation": self.evaluation}, "ours": ours}
 
-    def conventional(self, ipc: int, epochs: int, every: int) -> float:
-        """Seconds of one conventional training."""
+    def theirs(self, ipc: int, epochs: int, every: int) -> float:
+        """Seconds of one training on the other side."""
         return epochs * self.epochs[ipc] + epochs // every * self.evaluation
 
 
@@ -165,6 +259,7 @@ def _make(setting: Setting, ipc: int, precision: Precision) -> trials.MakeTrial:
 
 def _round(
     setting: Setting,
+    other: Other,
     workers: trials.Pool,
     ipcs: Sequence[int],
     precisions: Sequence[Precision],
@@ -173,13 +268,13 @@ def _round(
     """Each number of images on both sides before the next, so that a busy minute hits both."""
     epochs, ours = {}, {}
     for ipc in ipcs:
-        epochs[ipc] = _conventional_epoch(setting, ipc)
+        epochs[ipc] = other.epoch(ipc)
         images = ipc * setting.workbench.dataset.num_classes
         for precision in precisions:
             make = _make(setting, ipc, precision)
             longer = max(2, visits // images)
             ours[precision, ipc] = trials.cost(workers, make, longer, evaluation=False)
-    evaluation = _conventional_evaluation(setting, ipcs[0])
+    evaluation = other.evaluation(ipcs[0])
     for precision in precisions:
         make = _make(setting, ipcs[0], precision)
         read = trials.cost(workers, make, 2).evaluation
@@ -189,34 +284,12 @@ def _round(
     return Round(epochs, evaluation, ours)
 
 
-def _conventional_epoch(setting: Setting, ipc: int) -> float:
-    training, _ = setting.data(ipc)
-    network, loop = setting.network(ipc), setting.loop(CONVENTIONAL_EPOCHS)
-    optimizer = torch.optim.SGD(network.parameters(), loop.rate, loop.momentum)
-    chance = torch.Generator().manual_seed(0)
-    with _quiet():
-        conventional.epoch(network, training, optimizer, loop, chance)  # what is made on first use
-        begun = time.perf_counter()
-        for _ in range(CONVENTIONAL_EPOCHS):
-            conventional.epoch(network, training, optimizer, loop, chance)
-    return (time.perf_counter() - begun) / CONVENTIONAL_EPOCHS
-
-
-def _conventional_evaluation(setting: Setting, ipc: int) -> float:
-    _, test = setting.data(ipc)
-    network = setting.network(ipc)
-    begun = time.perf_counter()
-    with _quiet():
-        conventional.evaluate(network, test, setting.loop(1))
-    return time.perf_counter() - begun
-
-
 def _row(
     measured: Sequence[Round], ipc: int, precision: Precision, epochs: int, every: int, begun: float
 ) -> dict[str, float | int | str]:
     last, equal = [], []
     for each in measured:
-        theirs, ours = each.conventional(ipc, epochs, every), each.ours[precision, ipc]
+        theirs, ours = each.theirs(ipc, epochs, every), each.ours[precision, ipc]
         share = begun / TRAININGS
         last.append(theirs / (share + ours.total(epochs)))
         equal.append(theirs / (share + ours.total(epochs, epochs // every)))
@@ -229,11 +302,11 @@ def _row(
 
 
 def _parts(
-    measured: Sequence[Round], precisions: Sequence[Precision]
+    measured: Sequence[Round], precisions: Sequence[Precision], other: str
 ) -> list[dict[str, float | int | str]]:
     rows: list[dict[str, float | int | str]] = []
     for ipc in measured[0].epochs:
-        sides = {"conventional": [Cost(0.0, e.epochs[ipc], e.evaluation) for e in measured]}
+        sides = {other: [Cost(0.0, e.epochs[ipc], e.evaluation) for e in measured]}
         sides |= {f"ours, {name}": [e.ours[name, ipc] for e in measured] for name in precisions}
         rows += [
             {
@@ -249,14 +322,16 @@ def _parts(
 
 
 def check(
-    setting: Setting, measured: Sequence[Round], ipc: int, options: Options
-) -> list[dict[str, float | int | str]]:
+    setting: Setting, other: Other, measured: Sequence[Round], ipc: int, options: Options
+) -> tuple[list[dict[str, float | int | str]], dict[str, list[float]]]:
     """Every side from one end to the other, two trainings a worker; and what the parts say.
 
-    With equal evaluations our workers read the test set again as often as the conventional loop
-    does more than once, from weights that were kept. The start of the workers is told beside.
+    With equal evaluations our workers read the test set again as often as the other side does more
+    than once, from weights that were kept. The start of the workers is told beside. Also the
+    accuracies of each side, as fractions; seed i has the same images on all of them.
     """
-    every, epochs, rows = setting.every, options.check, []
+    every, epochs, rows = other.every, options.check, []
+    accuracies: dict[str, list[float]] = {}
     precisions: dict[Precision, None] = dict.fromkeys(name for name, _ in measured[0].ours)
     for precision in precisions:
         make = _make(setting, ipc, precision)
@@ -270,42 +345,38 @@ def check(
             more = len(seeds) * max(0, reads - 1)
             equal = last + trials.evaluate(workers, make, done[0].weights, more) if more else last
         own = median(each.ours[precision, ipc].total(epochs) for each in measured)
+        side = f"ours, {precision}"
+        accuracies[side] = [each.accuracy for each in done]
         rows.append(
             {
                 "ipc": ipc,
-                "side": f"ours, {precision}",
+                "side": side,
                 "trainings": len(seeds),
                 "seconds": last,
                 "from parts": len(seeds) * own,
                 "equal, seconds": equal,
                 "start": begun,
-                "accuracy %": 100 * fmean(each.accuracy for each in done),
             }
         )
-    begun, accuracies = time.perf_counter(), []
-    for seed in seeds:
-        network, loop = setting.network(ipc, seed), setting.loop(epochs)
-        with _quiet():
-            accuracies += conventional.train(network, *setting.data(ipc, seed), loop, seed)[-1:]
-    theirs = time.perf_counter() - begun
+    trained = other.train(ipc, seeds, epochs)
+    accuracies[other.name] = trained.accuracies
     rows.append(
         {
             "ipc": ipc,
-            "side": "conventional",
+            "side": other.name,
             "trainings": len(seeds),
-            "seconds": theirs,
-            "from parts": len(seeds)
-            * median(each.conventional(ipc, epochs, every) for each in measured),
-            "equal, seconds": theirs,
+            "seconds": trained.seconds,
+            "from parts": len(seeds) * median(each.theirs(ipc, epochs, every) for each in measured),
+            "equal, seconds": trained.seconds,
             "start": 0.0,
-            "accuracy %": 100 * fmean(accuracies) if accuracies else "",
         }
     )
-    return [
-        row
-        | {"last, times": theirs / row["seconds"], "equal, times": theirs / row["equal, seconds"]}
-        for row in rows
-    ]
+    for row in rows:
+        reached = accuracies[row["side"]]
+        row["accuracy %"] = 100 * fmean(reached) if reached else ""
+        row["last, times"] = trained.seconds / row["seconds"]
+        row["equal, times"] = trained.seconds / row["equal, seconds"]
+    return rows, accuracies
 
 
 @contextmanager

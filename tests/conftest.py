@@ -19,6 +19,7 @@ import pytest
 
 from ddranking.protocol.plan import Entry, RealCopy, make_plan
 from ddranking.protocol.recipe import find_recipe
+from ddranking.protocol.search import Rule
 from ddranking.protocol.track import find_track
 from ddranking.protocol.trial import OPTIONAL
 from ddranking.scoring.observation import Environment, Observation, Outcome
@@ -54,13 +55,15 @@ def fabricate(
     rdm_any: Sequence[float] = (0.15, 0.16, 0.14, 0.15, 0.15),
     real_hard: float = 0.848,
     unified: str | None = None,
+    selection: Rule = "full",
     **more: Sequence[float],
 ) -> Record:
     """A record whose finals have the given test accuracies, one value a seed.
 
-    ``more`` are arms beyond those of the score; those of ``unified`` come with its name.
+    ``more`` are arms beyond those of the score; those of ``unified`` come with its name. Of a
+    search that is not full there is what it asks for.
     """
-    rules = find_track(track)
+    rules = find_track(track, [f"selection={selection}"])
     own = find_recipe(recipe).resolve(rules.dataset, rules.ipc)
     space = {"kind": "standardized", "mean": [0.4914, 0.4822, 0.4465], "std": [0.2, 0.2, 0.2]}
     digest = "sha256:" + method.encode().hex().ljust(64, "0")[:64]
@@ -84,8 +87,12 @@ def fabricate(
     observations: dict[str, Observation] = {}  # arms under equal rules share their trainings
     for arm in plan.arms:
         best = arm.rates[len(arm.rates) // 2]
-        for trial in arm.search:
-            accuracy = given[arm.arm][trial.seed] * (1.0 if trial.rate == best else 0.9)
+        validation = {
+            trial.key: given[arm.arm][trial.seed] * (1.0 if trial.rate == best else 0.9)
+            for trial in arm.search
+        }
+        for trial in arm.asked(validation):
+            accuracy = validation[trial.key]
             outcome = Outcome(validation_accuracy=accuracy, train_loss=0.1, steps=1)
             observations[trial.key] = Observation(
                 trial=trial, outcome=outcome, environment=environment, seconds=1.0
@@ -97,7 +104,7 @@ def fabricate(
             )
     real = RealHard(kind="reported", accuracies=(real_hard,), source="invented for a test")
     used = tuple(observations.values())
-    selection, scores = derive(plan, used, real)
+    chosen, scores = derive(plan, used, real)
     return Record(
         entry=entry,
         track=rules,
@@ -106,7 +113,7 @@ def fabricate(
         dataset=copy,
         real_hard=real,
         observations=used,
-        selection=selection,
+        selection=chosen,
         scores=scores,
         created="2026-01-01T00:00:00Z",
     )

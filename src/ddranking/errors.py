@@ -12,6 +12,8 @@
         StoreUnusable          a store that cannot be read or written, a full disk
         MissingExtra           an optional dependency that is not installed
 
+Where many files are given, one that cannot be used may be :class:`Skipped` instead.
+
 This module imports nothing but the standard library.
 """
 
@@ -19,6 +21,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import NamedTuple
 
 LONGEST = 600
 """Characters of each part of a message."""
@@ -130,3 +133,10 @@ class MissingExtra(BadInput):
             got="it is not installed",
             hint=f"Run: pip install 'ddranking[{extra}]'",
         )
+
+
+class Skipped(NamedTuple):
+    """One of many files, left out of the work because it cannot be used: why, in one line."""
+
+    file: str
+    reason: str

@@ -15,7 +15,7 @@ from benchmarks.trials import Cost
 from torch.utils.data import TensorDataset
 
 from benchmarks import __main__ as command
-from benchmarks import conventional, precision, scaling, score, training, trials
+from benchmarks import conventional, group, precision, scaling, score, selection, training, trials
 from ddranking import api
 from ddranking.data.images import Dataset
 from ddranking.models import table
@@ -56,8 +56,8 @@ def test_the_conventional_loop_ends_where_ours_ends(digits: Dataset) -> None:
     loop = Loop(epochs=epochs, augmented=False, every=epochs, workers=0)
     [accuracy] = conventional.train(
         network,
-        TensorDataset(job.training.images, job.training.labels),
-        TensorDataset(job.evaluation.images, job.evaluation.labels),
+        TensorDataset(job.training.images[:], job.training.labels),
+        TensorDataset(job.evaluation.images[:], job.evaluation.labels),
         loop,
     )
     for name, value in network.state_dict().items():
@@ -66,7 +66,7 @@ def test_the_conventional_loop_ends_where_ours_ends(digits: Dataset) -> None:
     assert accuracy == pytest.approx(ours.accuracy, abs=0.005)
     other = replace(loop, momentum=0.8)
     changed = table.build("convnet2-w32", shape_of(job.training), job.num_classes, seed=3)
-    images = TensorDataset(job.training.images, job.training.labels)
+    images = TensorDataset(job.training.images[:], job.training.labels)
     conventional.train(changed, images, images, other)
     weight = "classifier.weight"
     moved = (ours.weights[weight] - before[weight]).norm()
@@ -110,7 +110,7 @@ def test_costs_add_up() -> None:
     assert Cost(1.0, 0.5, 2.0).total(10) == 8.0
     assert Cost(1.0, 0.5, 2.0).total(10, evaluations=3) == 12.0
     measured = training.Round({1: 0.5}, 2.0, {("fp32", 1): Cost(0.0, 0.1, 1.0)})
-    assert measured.conventional(1, 45, 20) == 45 * 0.5 + 2 * 2.0
+    assert measured.theirs(1, 45, 20) == 45 * 0.5 + 2 * 2.0
     [row] = [training._row([measured, measured], 1, "fp32", 40, 20, begun=0.0)]
     assert row["last epoch"] == spread([(40 * 0.5 + 4) / (40 * 0.1 + 1)] * 2)
     assert row["equal evaluations"] == spread([(40 * 0.5 + 4) / (40 * 0.1 + 2)] * 2)
@@ -157,6 +157,63 @@ def test_the_study_goes_on_where_it_was_stopped(tmp_path) -> None:
         for kind in ("fp32", "bf16"):
             assert again[kind]["accuracies"][:2] == cell[kind]["accuracies"]
     json.dumps(more.raw, allow_nan=False)
+
+
+def test_selection_replays_searches_in_every_order_of_their_seeds() -> None:
+    """Two rates that swap places with the first seed: halving drops one of them or the other."""
+    rates, lead = (0.1, 0.2, 0.3, 0.4, 0.5), (0.9, 0.2, 0.2)
+    table = {(0.1, seed): value for seed, value in enumerate(lead)}
+    table |= {(rate, seed): 0.5 - rate / 10 for rate in rates[1:] for seed in range(3)}
+    search = selection.Search("made up", rates, 3, table, {})
+    found = selection.replay(search)
+    halved = found["halving"]  # 5 rates with a seed, 3 with two, 2 with three
+    assert len(halved.selected) == 6 and halved.best == 0.2
+    assert halved.same == 1.0 and found["full"].lost == [0.0] * 6
+    few = found["every rate, 2 seeds"]  # with seed 0 among the two, 0.1 looks best
+    assert few.same == pytest.approx(1 / 3)
+    assert max(few.lost) == pytest.approx(search.mean(0.2) - search.mean(0.1))
+    assert few.lost_test == []
+    tested = replace(search, test={place: 0.1 + place[0] for place in table})
+    assert max(selection.replay(tested)["every rate, 2 seeds"].lost_test) == pytest.approx(0.1)
+    row = selection.compared([found])[1]
+    assert (row["rule"], row["rates x seeds"]) == ("halving", "5 x 1, 3 x 2, 2 x 3")
+    assert (row["trainings"], row["same"]) == ("10 of 15", "100.0%")
+
+
+def test_selection_on_records_and_on_searches_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, tmp_path
+) -> None:
+    monkeypatch.setattr(selection, "BASELINES", ("random",))
+    options = replace(TINY, full=True, store=tmp_path, student="convnet2", seeds=2, epochs=1)
+    found = selection.measure(options)
+    assert len(found.raw["records"]) >= 5
+    own = found.raw["trained"]
+    assert len(own) == 4  # distilled and random images, hard labels and the recipe
+    for one in own:
+        assert all(None not in values for values in one["test"].values())
+        for shares in one["selected"].values():
+            assert sum(shares.values()) == pytest.approx(1)
+    assert [row["trainings"] for row in found.tables["selection: 4 searches, trained"]][:2] == [
+        "10 of 10",
+        "8 of 10",
+    ]
+    split = selection.sides([selection.replay(one) for one in selection.trained(options, tmp_path)])
+    assert [(row["images"], row["in order"].split()[-1]) for row in split] == [
+        ("distilled", "2"),
+        ("random", "2"),
+    ]
+    before = sorted(path.name for path in tmp_path.rglob("*.json"))
+    again = selection.measure(options)
+    assert again.raw == found.raw and before == sorted(p.name for p in tmp_path.rglob("*.json"))
+    json.dumps(found.raw, allow_nan=False)
+
+
+def test_groups_are_compared_with_one_at_a_time() -> None:
+    found = group.measure(replace(TINY, rounds=1))
+    [rows] = found.tables.values()
+    assert [row["at once"] for row in rows] == [1, 2, 4]
+    assert {row["steps"] for row in rows} == {"as they are"}
+    assert rows[0]["times one"] == 1
 
 
 def test_tables_for_a_page() -> None:

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ddranking.board.reading import Skipped
 from ddranking.board.site import build
+from ddranking.errors import Skipped
 from ddranking.scoring.marks import Rerun, Verification, agreement
 from ddranking.scoring.record import Invalidation, Record
 

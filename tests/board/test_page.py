@@ -304,6 +304,20 @@ def test_a_searched_recipe_shows_its_sweep(visit, site):
     assert page.locator("#entry-body circle.chosen").count() == 3
 
 
+@pytest.mark.parametrize(("selection", "hollow"), [("halving", 3), ("full", 0)])
+def test_rates_that_halving_dropped_are_hollow(visit, make_record, tmp_path, selection, hollow):
+    page = visit(build([make_record(selection=selection)], tmp_path).as_uri()).page
+    page.locator("button.entry").click()
+    settle(page)
+    body = page.locator("#entry-body")
+    assert body.locator("circle.early").count() == hollow
+    assert body.locator("circle.chosen").count() == 1
+    for words in (body.text_content(), page.locator("#rules").text_content()):
+        assert ("Hollow marks" in words or "successive halving" in words) == bool(hollow)
+    label = body.locator(".sweeps svg").get_attribute("aria-label")
+    assert label.count("with fewer seeds (1)") == (2 if hollow else 0)
+
+
 def test_marks_of_the_charts_open_entries_and_move_the_weight(visit, site):
     page = visit(site.as_uri()).page
     assert page.locator("#scatter .mark").count() == 8
@@ -787,6 +801,20 @@ def test_names_are_not_broken_letter_by_letter_on_a_phone(visit, make_record, tm
     cell = page.locator("#overall-body th", has_text="Trajectory")
     assert cell.bounding_box()["width"] >= 144
     assert cell.bounding_box()["height"] < 70
+    assert page.evaluate("document.documentElement.scrollWidth") <= 375
+
+
+@pytest.mark.parametrize(
+    ("name", "lines"),
+    [("Superresolution", 1), ("MeaningfulDistillation", 2), ("Trajectory matching", 2), ("DM", 1)],
+)
+def test_a_name_ends_its_lines_between_words_on_a_phone(visit, make_record, tmp_path, name, lines):
+    """Or in an ellipsis, with the whole name as its title."""
+    page = visit(build([make_record(name)], tmp_path).as_uri(), **PHONE).page
+    shown = page.locator("#body button.entry bdi")
+    assert shown.text_content() == name == shown.get_attribute("title")
+    height = shown.evaluate("(name) => parseFloat(getComputedStyle(name).lineHeight)")
+    assert shown.bounding_box()["height"] == pytest.approx(lines * height, abs=6)
     assert page.evaluate("document.documentElement.scrollWidth") <= 375
 
 

@@ -247,6 +247,10 @@ def test_the_terminal_table_shows_percentages_and_takes_no_markup(make_record):
     assert "[red]A[/red] (dc, whole set reported)" in text
     assert "56.4 ± 1.4" in text
     assert "w = 0.5" in text
+    assert [line.split()[:2] for line in text.splitlines() if "(dc" in line] == [
+        ["1", "1"],
+        ["2", "2"],
+    ]
 
 
 def test_words_of_rules_and_texts():

@@ -133,6 +133,36 @@ def test_plan_and_score_agree_on_what_there_is_to_do(run, good) -> None:
     assert table.out.count("4/4") + table.out.count("2/2") >= 5
 
 
+def test_plan_and_score_by_successive_halving(run, good) -> None:
+    options = (
+        *SCORE,
+        "--set=track.hard.learning_rate=[0.02, 0.05, 0.1, 0.2]",
+        "--set=track.selection=halving",
+        "--store",
+        "store",
+    )
+    before = json.loads(run("plan", good, *options, "--json").out)
+    assert (before["total"], before["known"], len(before["trials"])) == (14, 0, 14)
+    open_ = [(t["reads"], t["seed"]) for t in before["trials"] if t["key"] is None]
+    assert open_ == [("validation", 1), ("validation", 1), ("test", 0), ("test", 1)]
+    table = run("plan", good, *options).out
+    assert re.search(r"syn_hard .* best 2 .* 2 .* validation .* 0/2 ", table)
+
+    assert run("score", good, *options, "--out", "record.json").code == 0
+    record = load_record("record.json")
+    assert (record.track.selection, len(record.observations)) == ("halving", 14)
+    after = json.loads(run("plan", good, *options, "--json").out)
+    assert {trial["known"] for trial in after["trials"]} == {True}
+    assert {trial["key"] for trial in after["trials"]} == {s.key for s in record.observations}
+    table = run("plan", good, *options).out
+    assert "14 of 14 trainings are known" in table and "best" not in table
+    assert table.count("1/1") == 2
+    said = run("board", "check", "record.json", "--json")
+    assert said.code == 1  # a board of its own
+    assert "its rules differ from the released track's" in said.out and "halving" not in said.out
+    assert run("score", good, *SCORE, "--set=track.selection=best", "--store", "s").code == 2
+
+
 def test_score_says_where_the_record_is_and_what_it_holds(run, good) -> None:
     said = run("score", good, *SCORE, "--store", "store")
     assert said.code == 0
@@ -296,7 +326,10 @@ def test_a_record_with_weights_of_a_file_is_verified_with_that_file(run, good) -
         "--set=loss={kind: kl}",
         "--teacher=mine.safetensors",
     )
-    assert run("score", good, *SCORE, *taught, "--out", "r.json").code == 0
+    refused = run("score", good, *SCORE, *taught, "--out", "r.json")
+    assert refused.code == 2 and "pass --any-teacher" in refused.line
+    said = run("score", good, *SCORE, *taught, "--any-teacher", "--out", "r.json")
+    assert said.code == 0 and "real training images rightly" in said.err
     again = ("verify", "r.json", "--artifact", good, "--workers", "1", "--device", "cpu")
     assert "--teacher FILE" in run(*again).line
     assert run(*again, "--teacher", "mine.safetensors").code == 0

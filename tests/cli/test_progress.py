@@ -43,6 +43,23 @@ def test_on_a_terminal_it_shows_count_arm_and_time_left(trials, monkeypatch) -> 
         assert word in text
 
 
+def test_a_trial_that_had_no_name_yet_takes_a_place_that_waits_for_it(trials) -> None:
+    searched = [trial for trial in trials if trial.evaluate == "validation"]
+    final = next(trial for trial in trials if trial.evaluate == "test")
+    work = {searched[0].key: 5.0, "validation/a/0": 5.0, "validation/a/1": 5.0, "test/a/0": 1.0}
+    with TrainingProgress("Mine", work) as bar:
+        assert bar.total == 4
+        bar.finished(searched[0])
+        bar.running(searched[1], 0.5)
+        bar.finished(searched[1])
+        bar.finished(searched[2])
+        assert bar.bar.tasks[0].completed == 15.0
+        bar.finished(final)
+        assert bar.bar.tasks[0].completed == bar.bar.tasks[0].total == 16.0
+        bar.finished(searched[3])  # trained beyond what was foreseen
+        assert bar.bar.tasks[0].completed == 16.0
+
+
 def test_nothing_to_do_is_no_division_by_zero() -> None:
     with TrainingProgress("Mine", {}, done=3) as bar:
         assert bar.bar.tasks == [] or bar.bar.tasks[0].total > 0

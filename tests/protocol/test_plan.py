@@ -19,6 +19,11 @@ RATES = (0.1, 0.01, 0.03)
 ARMS = ("real_hard", "syn_hard", "syn_any", "rdm_any", "rdm_hard")
 
 
+RULES = ["seeds=4", "hard.learning_rate=[0.1, 0.01, 0.03, 0.3, 1.0]"]
+FULL = find_track("digits-ipc10-convnet2", RULES)
+HALVING = find_track("digits-ipc10-convnet2", [*RULES, "selection=halving"])
+
+
 def plan(recipe="unified-digits", changes=(), entry=ENTRY, arms=ARMS, track=TRACK) -> Plan:
     rules = find_recipe(recipe).resolve(track.dataset, track.ipc, changes)
     return make_plan(track, rules, entry, REAL, arms=arms)
@@ -47,6 +52,9 @@ def finished(made: Plan) -> dict[str, float]:
 
 
 WHOLE_RUN = finished(PLAN)
+HALVED = plan(track=HALVING)
+EITHER = {"full": (PLAN, WHOLE_RUN), "halving": (HALVED, finished(HALVED))}
+either = pytest.mark.parametrize("rule", EITHER)
 
 
 # --- What is planned ------------------------------------------------------------------------------
@@ -160,7 +168,7 @@ def test_the_best_mean_over_seeds_wins_and_a_tie_goes_to_the_smaller_rate(accura
     }
     best = min(rate for rate in RATES if means[rate] == max(means.values()))
     assert HARD.selected(validation) == best
-    assert HARD.mean_validation(validation) == means
+    assert HARD.standing(validation).means == means
 
 
 def test_nothing_is_selected_before_the_search_is_whole() -> None:
@@ -180,13 +188,55 @@ def test_the_test_set_is_read_once_for_the_selected_rate() -> None:
     assert HARD.pending(validation, validation | {trial.key: 1 for trial in pending}) == []
 
 
+def test_halving_trains_each_rung_when_the_one_before_is_known() -> None:
+    arm = HALVED.arm("syn_hard")
+    assert arm is not None
+    assert [(rung.rates, rung.seeds) for rung in arm.rungs] == [(5, 1), (3, 2), (2, 4)]
+    assert (arm.total, len(arm.search)) == (5 + 3 + 2 * 2 + 4, 20)
+    order = {0.03: 5, 1.0: 4, 0.1: 3, 0.01: 2, 0.3: 1}
+    validation = {}
+    steps = []
+    while arm.selected(validation) is None:
+        pending = arm.pending(validation, validation)
+        steps.append({(trial.rate, trial.seed) for trial in pending})
+        assert {trial.evaluate for trial in pending} == {"validation"}
+        validation |= {trial.key: order[trial.rate] / 10 for trial in pending}
+    assert steps == [
+        {(rate, 0) for rate in order},
+        {(0.03, 1), (1.0, 1), (0.1, 1)},
+        {(rate, seed) for rate in (0.03, 1.0) for seed in (2, 3)},
+    ]
+    assert {trial.rate for trial in arm.pending(validation, validation)} == {0.03}
+    assert {trial.key for trial in arm.asked(validation)} == validation.keys()
+
+
+def test_every_arm_that_searches_does_it_by_the_rule_of_the_track() -> None:
+    assert {arm.selection for arm in HALVED.arms} == {"halving"}
+    assert HALVED.total == len(EITHER["halving"][1]) < len(finished(plan(track=FULL)))
+    trials = {trial.key for arm in plan(track=FULL).arms for trial in arm.search}
+    assert {trial.key for arm in HALVED.arms for trial in arm.search} == trials
+
+
+def test_what_is_known_beyond_the_rungs_changes_nothing() -> None:
+    """Of a store that holds the full search, halving uses what it would have trained itself."""
+    arm = HALVED.arm("syn_hard")
+    assert arm is not None
+    everything = {trial.key: made_up(trial) for trial in arm.search}
+    own = {trial.key: everything[trial.key] for trial in arm.asked(everything)}
+    assert len(own) == 12
+    assert arm.selected(own) == arm.selected(everything)
+    assert arm.asked(own) == arm.asked(everything)
+
+
 # --- Any interleaving, with kills -----------------------------------------------------------------
 
 
+@either
 @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.randoms(use_true_random=False), st.integers(1, 3))
-def test_any_order_with_kills_and_shards_ends_with_the_same_trials(chance, shards) -> None:
+def test_any_order_with_kills_and_shards_ends_with_the_same_trials(rule, chance, shards) -> None:
     """Shards train random parts of what is pending and are killed anywhere."""
+    made, whole_run = EITHER[rule]
     stored: dict[str, Trial] = {}
     trained: list[str] = []
 
@@ -195,7 +245,7 @@ def test_any_order_with_kills_and_shards_ends_with_the_same_trials(chance, shard
         return {trial.key: made_up(trial) for trial in seen if trial.evaluate == "validation"}
 
     rounds = 0
-    while pending := PLAN.pending(validation(), stored):
+    while pending := made.pending(validation(), stored):
         rounds += 1
         mine = pending
         if rounds < 30:  # then one run without shards or kills ends it
@@ -206,21 +256,24 @@ def test_any_order_with_kills_and_shards_ends_with_the_same_trials(chance, shard
         for trial in mine:
             stored[trial.key] = trial
             trained.append(trial.key)
-    assert stored.keys() == WHOLE_RUN.keys()
+    assert stored.keys() == whole_run.keys()
     assert len(trained) == len(set(trained))
 
 
+@either
 @settings(max_examples=25, deadline=None)
-@given(st.sets(st.sampled_from(sorted(WHOLE_RUN))))
-def test_a_run_resumes_from_any_subset(known) -> None:
+@given(data=st.data())
+def test_a_run_resumes_from_any_subset(rule, data) -> None:
     """Even one that no run would leave: finals without their search."""
-    done = {key: WHOLE_RUN[key] for key in known}
-    searches = {trial.key for arm in PLAN.arms for trial in arm.search}
+    made, whole_run = EITHER[rule]
+    known = data.draw(st.sets(st.sampled_from(sorted(whole_run))))
+    done = {key: whole_run[key] for key in known}
+    searches = {trial.key for arm in made.arms for trial in arm.search}
     fresh = []
-    while pending := PLAN.pending({k: v for k, v in done.items() if k in searches}, done):
+    while pending := made.pending({k: v for k, v in done.items() if k in searches}, done):
         assert not done.keys() & {trial.key for trial in pending}
         for trial in pending:
             done[trial.key] = made_up(trial)
             fresh.append(trial.key)
-    assert done.keys() == WHOLE_RUN.keys()
-    assert set(fresh) == WHOLE_RUN.keys() - known
+    assert done.keys() == whole_run.keys()
+    assert set(fresh) == whole_run.keys() - known

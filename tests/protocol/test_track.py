@@ -4,7 +4,9 @@ import yaml
 from ddranking.data.catalog import DATASETS
 from ddranking.errors import BadProtocol, UnknownName
 from ddranking.models import table
+from ddranking.protocol.canonical import content_hash
 from ddranking.protocol.recipe import find_recipe
+from ddranking.protocol.shelf import locked
 from ddranking.protocol.track import Track, find_track, override_track, resolve, tracks
 from ddranking.training.optim import rate_factor
 
@@ -109,6 +111,7 @@ def test_the_hash_is_of_the_rules_and_nothing_else() -> None:
         "student": "mlp",
         "seeds": 6,
         "validation_size": 1000,
+        "selection": "halving",
         "hard": track.whole,
         "whole": track.hard,
     }
@@ -116,6 +119,28 @@ def test_the_hash_is_of_the_rules_and_nothing_else() -> None:
     assert track.hash not in hashes
     assert len(hashes) == len(changes)
     assert set(Track.model_fields) == {*changes, "title", "real_hard"}
+
+
+@each_track
+def test_a_full_search_is_not_written_and_keeps_the_hash_of_before(track) -> None:
+    """So released tracks and records from before there was another rule stay as they were."""
+    assert track.selection == "full"
+    assert "selection" not in track.to_values()
+    assert Track.model_validate(track.to_values()) == track
+    before = track.model_dump(mode="json", exclude={"title", "real_hard", "selection"})
+    assert track.hash == content_hash(before) == locked()[f"track {track.id}"]
+
+
+def test_a_track_may_declare_halving() -> None:
+    track = find_track("cifar10-ipc1-convnet3", ["selection=halving"])
+    assert track.custom
+    assert track.to_values()["selection"] == "halving"
+    assert Track.model_validate(track.to_values()) == track
+    values = {"name": "t", "dataset": "digits", "student": "mlp", "hard": "dc", "whole": "dc"}
+    [family] = resolve(values | {"ipc": 1, "selection": "halving"}, "track t")
+    assert family.selection == "halving"
+    with pytest.raises(BadProtocol, match=r"selection: expected 'full' or 'halving'"):
+        find_track("cifar10-ipc1-convnet3", ["selection=test-best"])
 
 
 @pytest.mark.parametrize("ipc", [[], [0], "one", [1, 2], None])

@@ -1,6 +1,7 @@
 import pytest
 from pydantic import ValidationError
 
+from ddranking.protocol.canonical import content_hash
 from ddranking.protocol.trial import Distilled, RandomImages, Trial, Whole
 
 VALUES = {
@@ -65,6 +66,31 @@ def test_every_field_changes_the_key() -> None:
     assert set(OTHERS) == set(Trial.model_fields)
     keys = [key(**{field: value}) for field, values in OTHERS.items() for value in values]
     assert len({key(), *keys}) == len(keys) + 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"seed": 7, "evaluate": "validation"},
+        {"space": {"kind": "odd", "b": [1, 1.0, True, None, -0.0, 1e-7, 1e22], "a": "\u00e9\n"}},
+        {"space": {"kind": "long", "a": ["x" * 100] * 300}},
+        {"student": 'a "quoted" \\ name'},
+        {"training_set": {"kind": "whole"}, "training": VALUES["training"] | {"epochs": 1}},
+    ],
+)
+def test_the_key_is_the_hash_of_the_canonical_json(change) -> None:
+    """However it is put together."""
+    trial = Trial.model_validate(VALUES | change)
+    assert trial.key == content_hash(trial.model_dump(mode="json")).removeprefix("sha256:")
+
+
+def test_rules_at_a_rate_are_those_rules(rates=(0.1, 0.02)) -> None:
+    training = Trial.model_validate(VALUES).training
+    for rate in rates:
+        assert training.at(rate) is training.at(rate)
+        assert training.at(rate) == training.model_copy(update={"learning_rate": rate})
+        assert training.at(rate).canonical != training.canonical
 
 
 def test_the_order_in_which_fields_are_given_does_not() -> None:

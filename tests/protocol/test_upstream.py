@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from ddranking.errors import BadFile, BadInput, BadProtocol
 from ddranking.protocol import upstream
 from ddranking.protocol.recipe import parse
+from ddranking.protocol.upstreamkeys import ELSEWHERE
+from ddranking.protocol.upstreamrules import SEARCHED
 
 #: What every configuration of the old tool has beside what this test is about.
 COMMON = {
@@ -186,7 +188,7 @@ def test_every_key_is_translated_or_warned_about():
 
 def test_rates_and_steps():
     made = translated()
-    assert made.recipe["training"]["learning_rate"] == upstream.SEARCHED
+    assert made.recipe["training"]["learning_rate"] == SEARCHED
     assert any("on the test set" in line for line in made.recipe["differs_from_source"])
     assert training(syn_lr=0.02)["learning_rate"] == 0.02
     assert training()["schedule"]["milestones"] == [0.5]
@@ -277,9 +279,7 @@ PLAIN = st.recursive(
     ),
     max_leaves=6,
 )
-KEYS = sorted(
-    {*COMMON, *SOFT, *upstream.ELSEWHERE, "loss_fn_kwargs", "label_type", "syn_lr", "use_zca"}
-)
+KEYS = sorted({*COMMON, *SOFT, *ELSEWHERE, "loss_fn_kwargs", "label_type", "syn_lr", "use_zca"})
 
 
 @settings(max_examples=300, deadline=None)

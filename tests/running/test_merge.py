@@ -1,14 +1,12 @@
 import json
-import os
-import time
 from pathlib import Path
 
 import pytest
 from safetensors.numpy import save
 
 from ddranking.errors import BadInput
-from ddranking.running.merge import Conflict, examine, merge, sweep
-from ddranking.running.store import DAY, Store
+from ddranking.running.merge import Conflict, examine, merge
+from ddranking.running.store import Store
 
 
 @pytest.fixture(scope="session")
@@ -161,12 +159,3 @@ def test_what_a_store_holds(stores, seen) -> None:
     assert found.set_aside == [place(store, seen[2], ".json.corrupt")]
     assert found.unfinished == [left]
     assert files(store.folder) == before
-
-
-def test_only_old_unfinished_files_are_removed(tmp_path) -> None:
-    young, old, gone = (tmp_path / name for name in ("young", "old", "gone"))
-    young.write_text("")
-    old.write_text("")
-    os.utime(old, (time.time() - DAY - 60,) * 2)
-    assert sweep([young, old, gone]) == [old]
-    assert young.exists() and not old.exists()

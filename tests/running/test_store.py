@@ -3,6 +3,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file, save
 
 from ddranking.errors import BadInput, StoreUnusable
-from ddranking.running.store import DAY, Store, default_folder
+from ddranking.running.store import DAY, Store, default_folder, sweep
 
 
 @pytest.fixture
@@ -298,6 +299,15 @@ def test_unfinished_files_go_after_a_day_and_nothing_else_does(store, seen) -> N
     assert Store(store.folder).get(seen[0].key) == seen[0]
     left = {path.name for path in folder.iterdir()}
     assert left == {old.name, ".young.partial", ".future.partial"}
+
+
+def test_only_old_unfinished_files_are_removed(tmp_path) -> None:
+    young, old, gone = (tmp_path / name for name in ("young", "old", "gone"))
+    young.write_text("")
+    old.write_text("")
+    os.utime(old, (time.time() - DAY - 60,) * 2)
+    assert sweep([young, old, gone], time.time()) == [old]
+    assert young.exists() and not old.exists()
 
 
 def test_an_empty_name_is_not_this_folder(tmp_path, monkeypatch) -> None:

@@ -66,10 +66,10 @@ def run(many: Studies, watcher, whole, shard=EVERYTHING):
         return many.run(pool, watcher, whole, shard)
 
 
-def alone(prepared) -> dict[str, dict]:
+def alone(prepared, changes=()) -> dict[str, dict]:
     """The records of the same sets, each scored by itself on a store of its own."""
     found = {}
-    for study in prepared("alone").studies:
+    for study in prepared("alone", changes=changes).studies:
         with Pool(study.workbench, [torch.device("cpu")]) as pool:
             record = study.record(study.run(pool, api.Silent()))
         found[study.entry.method] = timeless(record)
@@ -87,6 +87,15 @@ def test_records_are_those_of_single_scores_and_shared_arms_are_trained_once(
     assert run(many, recorder, written) == []
     assert len(recorder.keys) == len(set(recorder.keys)) == 3 * OWN + SHARED
     assert written.records == alone(prepared)
+
+
+def test_each_set_has_a_halving_of_its_own(prepared, recorder) -> None:
+    changes = ("track.selection=halving", "track.hard.learning_rate=[0.02, 0.05, 0.1]")
+    many, written = together(prepared(changes=changes).studies), Written()
+    searched = 3 + 2  # of three rates a seed, of two the other one
+    assert run(many, recorder, written) == []
+    assert len(recorder.keys) == many.work.plan.total == 3 * (searched + 2 + 2) + SHARED
+    assert written.records == alone(prepared, changes)
 
 
 def test_a_search_of_all_sets_comes_before_any_final(prepared) -> None:

@@ -221,6 +221,77 @@ def test_the_outlook_counts_everything_that_is_left(make_study, run) -> None:
     assert min(outlook.values()) == reading  # a final that starts from the weights of its search
 
 
+# --- Successive halving ---------------------------------------------------------------------------
+
+HALVING = ("track.selection=halving", "track.hard.learning_rate=[0.02, 0.05, 0.1, 0.2]")
+HALVED = 4 + 2 + (TRAININGS - 4)
+"""Four rates with a seed, two with the other; finals and the other arms as ever."""
+
+
+def test_halving_trains_what_its_rungs_ask_for_and_reads_the_test_set_once(run, recorder) -> None:
+    record = run(changes=HALVING)
+    assert len(recorder.keys) == HALVED == len(record.observations)
+    chosen = record.selection["syn_hard"]
+    assert sorted(chosen.seeds or ()) == [1, 1, 2, 2]
+    assert chosen.seeds is not None and chosen.seeds[chosen.rates.index(chosen.selected)] == 2
+    assert record.track.selection == "halving"
+    tested = [seen for seen in record.observations if seen.trial.evaluate == "test"]
+    assert {s.trial.rate for s in tested if s.trial.arm == "syn_hard"} == {chosen.selected}
+
+
+@pytest.mark.parametrize("after", [2, 5, HALVED - 1])
+def test_a_stopped_halving_goes_on_where_it_was(run, recorder, after) -> None:
+    class Stopping(type(recorder)):
+        def finished(self, trial) -> None:
+            super().finished(trial)
+            if len(self.keys) == after:
+                raise Stopped
+
+    with pytest.raises(Stopped):
+        run(watcher=Stopping(), changes=HALVING)
+    record = run(changes=HALVING)
+    assert len(recorder.keys) + after == HALVED
+    assert timeless(record) == timeless(run("uninterrupted", changes=HALVING))
+
+
+def test_halving_finds_its_trainings_in_the_store_of_a_full_search(run, recorder) -> None:
+    run(changes=HALVING[1:])
+    recorder.keys.clear()
+    halved = run(changes=HALVING)
+    assert recorder.keys == []
+    assert len(halved.observations) == HALVED
+    assert timeless(halved) == timeless(run("own", changes=HALVING))
+
+
+def test_shards_of_a_halving_end_with_the_record_of_one_run(make_study, run) -> None:
+    study = make_study("shards", changes=HALVING)
+    turns = 0
+    while study.pending(study.known()):
+        with here(study) as pool:
+            study.run(pool, api.Silent(), Shard(1 + turns % 3, 3))
+        turns += 1
+        assert turns < 20
+    assert timeless(study.record(study.known())) == timeless(run("alone", changes=HALVING))
+
+
+def test_the_outlook_of_a_halving_counts_the_rungs_to_come(make_study, recorder) -> None:
+    study = make_study(changes=HALVING)
+    before = study.outlook({})
+    assert len(before) == study.plan.total == HALVED
+    effort = sum(before.values())
+
+    class Counting(type(recorder)):
+        def finished(self, trial) -> None:
+            super().finished(trial)
+            left = study.outlook(study.known())
+            assert len(left) == HALVED - len(self.keys)
+            assert sum(left.values()) < effort
+
+    with here(study) as pool:
+        known = study.run(pool, Counting())
+    assert study.outlook(known) == {}
+
+
 # --- Checked before any training ------------------------------------------------------------------
 
 

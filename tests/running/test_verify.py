@@ -72,6 +72,19 @@ def test_arms_and_seeds_are_chosen(prepare, recorder) -> None:
     assert work.verdicts(known, 0.02).keys() == {"rdm_any"}
 
 
+def test_a_record_of_halving_is_verified_as_any_other(make_study, prepare, tmp_path) -> None:
+    halving = ("track.selection=halving", "track.hard.learning_rate=[0.02, 0.05, 0.1]")
+    study = make_study("halved", changes=halving)
+    with Pool(study.workbench, devices("cpu")) as pool:
+        record = study.record(study.run(pool, api.Silent()))
+    assert record.selection["syn_hard"].seeds is not None
+    work = prepare(record, "again of halving")
+    known = train(work)
+    assert len(known) == 4
+    marked = work.verified(known, 0.02, by="A maintainer", date="2026-02-03")
+    assert load_record(marked.save(tmp_path / "verified.json")) == marked
+
+
 def test_other_results_do_not_agree(scored, prepare) -> None:
     """An author who adds twenty points to every final: the record is whole, and not repeatable."""
     from ddranking.scoring.record import derive

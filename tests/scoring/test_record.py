@@ -223,6 +223,76 @@ def test_measured_whole_set_accuracies_are_those_of_the_observations() -> None:
             parse_record(changed(values, "real_hard", {**values["real_hard"], **changes}))
 
 
+# --- Successive halving ---------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def halved(make_record) -> Record:
+    return make_record(selection="halving")
+
+
+def test_a_record_of_halving_holds_what_its_search_asked_for(halved, record, tmp_path) -> None:
+    chosen, whole = halved.selection["syn_hard"], record.selection["syn_hard"]
+    assert len(halved.observations) == len(record.observations) - 11
+    assert halved.to_values()["track"]["selection"] == "halving"
+    assert halved.track.hash != record.track.hash
+    assert chosen.selected == whole.selected
+    assert chosen.rates == whole.rates
+    assert chosen.seeds == (5, 2, 5, 1, 1)
+    assert chosen.mean_validation is not None and whole.mean_validation is not None
+    assert chosen.mean_validation[2] == whole.mean_validation[2]
+    assert chosen.mean_validation[3] == pytest.approx(0.9 * 0.28)  # seed 0 alone
+    path = halved.save(tmp_path / "record.json")
+    assert load_record(path) == halved
+    assert load_record(path).save(tmp_path / "again.json").read_bytes() == path.read_bytes()
+
+
+def test_a_full_search_is_written_as_before_there_was_another(values) -> None:
+    assert "selection" not in values["track"]
+    assert all("seeds" not in chosen for chosen in values["selection"].values())
+
+
+def test_a_halving_that_lacks_or_exceeds_its_rule_is_refused_in_one_line(halved, record) -> None:
+    values = json.loads(halved.to_json())
+    seen = values["observations"]
+    searched = [i for i, each in enumerate(seen) if each["trial"]["evaluate"] == "validation"]
+    assert len(searched) == 14
+    for index in searched:
+        rest = seen[:index] + seen[index + 1 :]
+        with pytest.raises(BadProtocol) as caught:
+            parse_record(changed(values, "observations", rest))
+        line = "arm syn_hard: expected 19 trainings, got fewer in its search"
+        assert str(caught.value) == f"record, {line}"
+    more = [
+        json.loads(each.model_dump_json())
+        for each in record.observations
+        if each.key not in {own.key for own in halved.observations}
+    ]
+    with pytest.raises(BadProtocol, match="only trials of the track and recipe, got 11 others"):
+        parse_record(changed(values, "observations", [*seen, *more]))
+    with pytest.raises(BadProtocol, match="only trials of the track and recipe, got 1 others"):
+        parse_record(changed(values, "observations", [*seen, more[0]]))
+
+
+def test_a_wrong_winner_or_another_rule_is_refused(halved, record) -> None:
+    values = json.loads(halved.to_json())
+    for i, one in enumerate(values["observations"]):
+        # The other rate of the last rung is raised above the one whose finals are here.
+        if one["trial"]["evaluate"] == "validation" and one["trial"]["training"][
+            "learning_rate"
+        ] == pytest.approx(0.001):
+            values = changed(values, f"observations.{i}.outcome.validation_accuracy", 0.9)
+    with pytest.raises(BadProtocol, match=r"syn_hard: .* got fewer at the selected rate 0\.001"):
+        parse_record(values)
+    with pytest.raises(BadProtocol, match="arm syn_hard: expected 30 trainings, got fewer"):
+        parse_record(changed(json.loads(halved.to_json()), "track.selection", "full"))
+    with pytest.raises(BadProtocol, match="got 11 others"):
+        parse_record(changed(json.loads(record.to_json()), "track.selection", "halving"))
+    with pytest.raises(BadProtocol, match="seeds"):
+        path = "selection.syn_hard.seeds"
+        parse_record(changed(json.loads(halved.to_json()), path, [5, 5, 5, 5, 5]))
+
+
 # --- Malformed files ------------------------------------------------------------------------------
 
 
@@ -314,6 +384,40 @@ def test_missing_files_folders_and_huge_files(tmp_path) -> None:
 def test_odd_values_where_anything_may_stand(values, space) -> None:
     with pytest.raises(BadInput):
         parse_record(changed(values, "entry.space", space))
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999", "-1e999"])
+@pytest.mark.parametrize("part", ["entry", "dataset"])
+def test_a_number_without_an_end_is_refused_where_anything_may_stand(
+    record, tmp_path, part, number
+) -> None:
+    before, found, after = record.to_json().partition(f'"{part}": {{')
+    path = tmp_path / "record.json"
+    path.write_text(before + found + after.replace("0.4914", number, 1))
+    with pytest.raises(BadInput):
+        load_record(path)
+
+
+def test_words_for_numbers_are_words_in_a_text(make_record, tmp_path) -> None:
+    record = make_record("NaN and Infinity")
+    assert load_record(record.save(tmp_path / "record.json")) == record
+
+
+def test_of_a_key_that_stands_twice_the_last_counts(record, tmp_path) -> None:
+    """As in Python's own reader: what is checked is what is shown."""
+    path = tmp_path / "record.json"
+    text = record.to_json()
+    path.write_text(text.replace('"epochs": 1000', '"epochs": 999, "epochs": 1000'))
+    assert load_record(path) == record
+    path.write_text(text.replace('"epochs": 1000', '"epochs": 1000, "epochs": 999', 1))
+    with pytest.raises(BadInput):
+        load_record(path)
+
+
+def test_the_mark_of_utf8_at_the_beginning_is_no_fault(record, tmp_path) -> None:
+    path = tmp_path / "record.json"
+    path.write_bytes(b"\xef\xbb\xbf" + record.to_json().encode())
+    assert load_record(path) == record
 
 
 def test_deep_nesting_is_refused_at_any_depth(values) -> None:

@@ -1,4 +1,5 @@
 import itertools
+import statistics
 
 import numpy as np
 import pytest
@@ -24,6 +25,13 @@ def test_an_estimate_is_that_of_scipy(values) -> None:
     assert seen.high == pytest.approx(mean + half, abs=1e-9)
     assert seen.n == len(values)
     assert seen.values == tuple(values)
+
+
+@given(st.lists(FRACTIONS | st.floats(1e-12, 1e-9), min_size=2, max_size=12))
+def test_the_deviation_is_exact_but_for_rounding(values) -> None:
+    wanted = statistics.stdev(values)
+    assert estimate(values).std == pytest.approx(wanted, rel=1e-15, abs=1e-150)
+    assert estimate(values[:1] * 5).std == 0
 
 
 def test_five_seeds_use_the_quantile_of_the_tables() -> None:

@@ -14,9 +14,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ddranking.board.ranking import LEVEL, Board, Row, entry_id, recipe_as_released
-from ddranking.board.reading import Skipped
 from ddranking.board.reported import reported_tables
 from ddranking.board.unified import unified_recipe
+from ddranking.errors import Skipped
 from ddranking.protocol.recipe import Recipe
 from ddranking.protocol.track import Track
 from ddranking.scoring.marks import Verification
@@ -109,6 +109,7 @@ def _board(
             "student": tidy(track.student, SHORT),
             "seeds": track.seeds,
             "validation": track.validation_size,
+            "selection": track.selection,
             "hash": track.hash,
             "custom": track.custom,
             "hard": rules(track.hard),
@@ -185,6 +186,7 @@ def _entry(record: Record, shared: Shared) -> dict[str, Any]:
                 "selected": chosen.selected,
                 "rates": chosen.rates,
                 "validation": [round(value, 6) for value in chosen.mean_validation],
+                **({} if chosen.seeds is None else {"seeds": chosen.seeds}),
             }
             for arm, chosen in record.selection.items()
         },

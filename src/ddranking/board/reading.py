@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from ddranking.errors import BadFile, BadInput
-from ddranking.files import read_bounded
-from ddranking.scoring.record import MAX_RECORD_BYTES, Record, load_record
+from ddranking.errors import BadFile, BadInput, Skipped
+from ddranking.scoring.record import Record, content_of, record_of
 
 MARK = b'"ddranking.record/'
 APART = "reference"
 """Folders of this name hold reference accuracies of another schema, not records of entries."""
 
 PathLike = str | os.PathLike[str]
-
-
-@dataclass(frozen=True)
-class Skipped:
-    """A file that is no valid record, with the reason in one line."""
-
-    file: str
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -54,39 +47,45 @@ def read_records(paths: Iterable[PathLike], *, skip_invalid: bool = False) -> Re
         BadProtocol: a record that does not validate; names the file and the field.
     """
     files, records, skipped = [], [], []
-    for file, named in _candidates(paths):
-        try:
-            if not named and not says_record(file):
-                continue
-            records.append(load_record(file))
-            files.append(file)
-        except BadInput as error:
-            if not skip_invalid:
-                raise
-            skipped.append(Skipped(str(file), str(error)))
+    with _without_collector():
+        for file, named in _candidates(paths):
+            try:
+                content = content_of(file)
+                if not named and not says_record(content, f"record {file}"):
+                    continue
+                records.append(record_of(content, f"record {file}"))
+                files.append(file)
+            except BadInput as error:
+                if not skip_invalid:
+                    raise
+                skipped.append(Skipped(str(file), str(error)))
     return Reading(tuple(files), tuple(records), tuple(skipped))
 
 
-def says_record(file: Path) -> bool:
-    """Whether a JSON file names the schema of records.
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    """Without the search for cycles of garbage: records have none, and it takes as long as they."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
+
+
+def says_record(content: bytes, what: str = "record") -> bool:
+    """Whether JSON names the schema of records.
 
     Raises:
-        BadFile: it cannot be read, is too large, or is not JSON at all, and so might be a record
-            that was cut short.
+        BadFile: it is not JSON at all, and so might be a record that was cut short.
     """
+    if MARK in content:
+        return True
     try:
-        if file.stat().st_size > MAX_RECORD_BYTES:
-            return True  # load_record says what is wrong with it
-        content = read_bounded(file, MAX_RECORD_BYTES)
-        if MARK in content:
-            return True
         json.loads(content)
-    except OSError as error:
-        raise BadFile(
-            f"record {file}", expected="a readable file", got=error.strerror or str(error)
-        ) from None
     except (ValueError, RecursionError) as error:
-        raise BadFile(f"record {file}", expected="JSON", got=str(error)[:160]) from None
+        raise BadFile(what, expected="JSON", got=str(error)[:160]) from None
     return False
 
 

@@ -88,7 +88,8 @@ def _train(prepared: Prepared, targets: dict[str, Path], order: Order) -> list[d
     many = together(prepared.studies)
     crew = pool(many.work.workbench, order.where)  # refuses before anything is said
     known = many.work.known()
-    for line in _preamble(many, len(known)):
+    told = dict.fromkeys(line for study in many.studies for line in study.told)
+    for line in (*told, *_preamble(many, len(known))):
         print(line, file=sys.stderr)
     written: list[dict[str, Any]] = []
 

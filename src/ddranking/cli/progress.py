@@ -34,7 +34,8 @@ ARM_NAMES = {
 class TrainingProgress:
     """A progress bar over all trainings of a study; a line each where there is no terminal.
 
-    ``work`` is the effort of each training to do, by trial key, in any unit; ``done`` counts
+    ``work`` is the effort of each training to do, by trial key, in any unit; that of one whose
+    rate is selected later under a name that begins with what it reads, ``test/``. ``done`` counts
     those that are known already; ``roles`` say what arm a trial is for, where it does not itself.
     """
 
@@ -81,12 +82,12 @@ class TrainingProgress:
 
     def running(self, trial: Trial, share: float) -> None:
         """Moves the bar to where the trial is."""
-        self.shares[trial.key] = share
+        self._moved(trial, share)
         self._show(trial)
 
     def finished(self, trial: Trial) -> None:
         """Counts the trial."""
-        self.shares[trial.key] = 1.0
+        self._moved(trial, 1.0)
         self.count += 1
         self._show(trial)
         if self.bar.disable:
@@ -95,6 +96,14 @@ class TrainingProgress:
                 f"{self.count}/{self.total} {self._name(trial)}, {rate}seed {trial.seed}",
                 file=sys.stderr,
             )
+
+    def _moved(self, trial: Trial, share: float) -> None:
+        """Keeps the share; a trial that had no name yet takes the place of one that was to come."""
+        if trial.key not in self.work:
+            places = (name for name in self.work if name.startswith(f"{trial.evaluate}/"))
+            place = next(places, None)
+            self.work[trial.key] = 0.0 if place is None else self.work.pop(place)
+        self.shares[trial.key] = share
 
     def _show(self, trial: Trial) -> None:
         done = sum(self.work.get(key, 0.0) * share for key, share in self.shares.items())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -92,6 +93,7 @@ def build(
     reading = read_records(records or (Path("records"),), skip_invalid=skip_invalid)
     if not reading.records:
         raise BadInput("board build", expected="at least one record", got="none")
+    gc.freeze()  # records stay until this process ends: no use in looking for garbage among them
     page = site.build(reading.records, out, skipped=reading.skipped)
     print(f"{len(reading.records)} records, {len(reading.skipped)} skipped")
     print(f"Wrote {page}")

@@ -7,6 +7,7 @@ import re
 import sys
 import tempfile
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -42,6 +43,8 @@ class RulesOptions:
     "key=value override of the recipe, or track.key=value of the track; may be repeated."
     teacher: Path | None = None
     "File of weights for the recipe's teacher, in place of its own; makes it a custom recipe."
+    any_teacher: Annotated[bool, Parameter(negative="")] = False
+    "Take it even where it names real images no better than chance."
 
     def rules(self, more: ArmOptions | None = None) -> Rules:
         return Rules(
@@ -50,6 +53,7 @@ class RulesOptions:
             self.seeds,
             self.set_,
             teacher=self.teacher,
+            any_teacher=self.any_teacher,
             **({} if more is None else asdict(more)),
         )
 
@@ -153,6 +157,8 @@ def plan(
     from rich.console import Console
     from rich.table import Table
 
+    from ddranking.scoring.observation import validation_accuracies
+
     track, recipe = made.plan.track, made.plan.recipe
     print(f"{track.id}, recipe {recipe.id}")
     table = Table()
@@ -162,12 +168,20 @@ def plan(
         rules_ = (str(trial.training.epochs), str(trial.training.batch_size))
         seen, name = "yes" if trial.key in known else "no", f"{trial.arm} ({trial.student})"
         table.add_row(name, f"{trial.rate:g}", "1", "test", seen, *rules_)
+    validation = validation_accuracies(known)
     for arm in made.plan.arms:
         rules_ = (str(arm.training.epochs), str(arm.training.batch_size))
-        for rate in arm.rates if len(arm.rates) > 1 else ():
-            keys = [trial.key for trial in arm.search if trial.rate == rate]
+        asked = arm.asked(validation)
+        for rate in arm.rates if asked else ():
+            keys = [trial.key for trial in asked if trial.rate == rate]
             seen = f"{sum(key in known for key in keys)}/{len(keys)}"
-            table.add_row(arm.arm, f"{rate:g}", str(arm.seeds), "validation", seen, *rules_)
+            table.add_row(arm.arm, f"{rate:g}", str(len(keys)), "validation", seen, *rules_)
+        so_far = max(arm.standing(validation).asked.values(), default=0)
+        for before, rung in pairwise(arm.rungs):
+            if rung.seeds > so_far:
+                seen = f"0/{rung.rates * (rung.seeds - before.seeds)}"
+                best, seeds = f"best {rung.rates}", str(rung.seeds)
+                table.add_row(arm.arm, best, seeds, "validation", seen, *rules_)
         finals = [row for row in rows if row["arm"] == arm.arm and row["reads"] == "test"]
         rate_text = f"{arm.rates[0]:g}" if len(arm.rates) == 1 else "selected"
         seen = f"{sum(bool(row['known']) for row in finals)}/{arm.seeds}"
@@ -176,11 +190,13 @@ def plan(
     if made.real_hard is not None:
         value = made.real_hard.accuracies[0]
         print(f"real_hard: {value:.1%}, {made.real_hard.kind} ({made.real_hard.source})")
+    for line in made.told:
+        print(line)
     print(f"{len(known)} of {made.plan.total} trainings are known; store: {made.store.folder}")
 
 
 def _plan_rows(made: Study, known) -> list[dict[str, object]]:
-    """One row a trial; finals whose rate is not selected yet have no key."""
+    """One row a trial; those whose rate is not selected yet have no key."""
     from ddranking.scoring.observation import validation_accuracies
 
     validation = validation_accuracies(known)
@@ -188,10 +204,13 @@ def _plan_rows(made: Study, known) -> list[dict[str, object]]:
     for arm in made.plan.arms:
         rate = arm.selected(validation)
         finals = arm.finals(rate) if rate is not None else []
-        rows += [_row(trial, known) | {"arm": arm.arm} for trial in (*arm.search, *finals)]
+        asked = arm.asked(validation)
+        rows += [_row(trial, known) | {"arm": arm.arm} for trial in (*asked, *finals)]
         if rate is None:
-            open_ = {"arm": arm.arm, "rate": None, "reads": "test", "key": None, "known": False}
-            rows += [{**open_, "seed": seed} for seed in range(arm.seeds)]
+            open_ = {"arm": arm.arm, "rate": None, "key": None, "known": False}
+            later = arm.standing(validation).later
+            rows += [{**open_, "reads": "validation", "seed": seed} for seed in later]
+            rows += [{**open_, "reads": "test", "seed": seed} for seed in range(arm.seeds)]
     return rows
 
 
@@ -266,7 +285,7 @@ def run_study(made: Study, where: Runtime, part: Shard | None = None) -> Record 
     crew = pool(made.workbench, where)  # refuses before anything is said
     known = made.known()
     slow = unfused(made.workbench, made.plan.track, crew)
-    for line in (*_preamble(made, len(known)), *slow):
+    for line in (*made.told, *_preamble(made, len(known)), *slow):
         print(line, file=sys.stderr)
     bar = TrainingProgress(made.entry.method, made.outlook(known), len(known), made.plan.roles)
     with bar, crew as workers:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -72,12 +73,12 @@ def check(
     Returns:
         exit code 0 where every training reads back, 1 where one is damaged.
     """
-    from ddranking.running.merge import examine, sweep
-    from ddranking.running.store import default_folder
+    from ddranking.running.merge import examine
+    from ddranking.running.store import default_folder, sweep
 
     place = folder or default_folder()
     found = examine(place)
-    removed = sweep(found.unfinished) if clean else []
+    removed = sweep(found.unfinished, time.time()) if clean else []
     if json_:
         print(json.dumps(_examined(place, found, removed), indent=1))
     else:

@@ -1,8 +1,9 @@
 """The plan of a score: every training it needs, as a pure function of the rules and the entry.
 
-Arms with several learning rates are done in two steps: every rate and seed reads the validation
-split, then the rate with the best mean over seeds reads the test set, once. What is pending
-follows from what is known, so a plan can be interrupted, resumed and split over machines.
+Arms with several learning rates are done in two steps: trainings that read the validation split
+select a rate (:mod:`ddranking.protocol.search` says which and how), then the selected rate reads
+the test set, once. What is pending follows from what is known, so a plan can be interrupted,
+resumed and split over machines.
 
 Arms whose labels a teacher makes come with the trainings of its networks, see
 :mod:`ddranking.protocol.teaching`.
@@ -13,12 +14,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from statistics import fmean
 from typing import Any
 
 from ddranking.errors import BadProtocol
 from ddranking.protocol.recipe import Recipe
 from ddranking.protocol.rules import Network, Teacher, Training
+from ddranking.protocol.search import RUNGS, Rule, Rung, Standing, places, standing
 from ddranking.protocol.teaching import Taught, taught
 from ddranking.protocol.track import Track
 from ddranking.protocol.trial import IMPLEMENTATION, Arm, Distilled, RandomImages, Trial, Whole
@@ -44,9 +45,10 @@ class RealCopy:
 
 @dataclass(frozen=True)
 class ArmPlan:
-    """The trainings of one arm: rules, data, and the rates to try, the same for every seed.
+    """The trainings of one arm: rules, data, and the rates to try.
 
-    ``teachers`` are the trainings whose networks make the labels.
+    ``selection`` is how one of the rates is found; ``teachers`` are the trainings whose networks
+    make the labels.
     """
 
     arm: Arm
@@ -58,6 +60,7 @@ class ArmPlan:
     dataset: str
     validation_size: int
     seeds: int
+    selection: Rule = "full"
     implementation: int = IMPLEMENTATION
     teachers: tuple[Trial, ...] = ()
 
@@ -67,7 +70,7 @@ class ArmPlan:
                 "arm": _SAME_TRAININGS.get(self.arm, self.arm),
                 "training_set": self.training_set,
                 "space": dict(self.space),
-                "training": self.training.model_copy(update={"learning_rate": float(rate)}),
+                "training": self.training.at(float(rate)),
                 "student": self.student,
                 "seed": seed,
                 "dataset": self.dataset,
@@ -79,7 +82,10 @@ class ArmPlan:
 
     @cached_property
     def search(self) -> list[Trial]:
-        """Every rate for every seed, on the validation split; nothing where there is one rate."""
+        """Every rate for every seed, on the validation split; nothing where there is one rate.
+
+        A search that is not full trains only some of them, see :meth:`asked`.
+        """
         if len(self.rates) == 1:
             return []
         return [
@@ -88,43 +94,56 @@ class ArmPlan:
             for seed in range(self.seeds)
         ]
 
-    def selected(self, validation: Mapping[str, float]) -> float | None:
-        """The rate with the best mean validation accuracy over all seeds; the smaller on a tie.
+    @property
+    def rungs(self) -> tuple[Rung, ...]:
+        """The steps of the search; none where there is one rate."""
+        if len(self.rates) == 1:
+            return ()
+        return RUNGS[self.selection](len(self.rates), self.seeds)
+
+    def standing(self, validation: Mapping[str, float]) -> Standing:
+        """How far the search is; at its end where there is one rate.
 
         Args:
             validation: trial key to validation accuracy, of all trials known so far.
+        """
+        seen = {
+            (trial.rate, trial.seed): validation[trial.key]
+            for trial in self.search
+            if trial.key in validation
+        }
+        return standing(self.rungs, self.rates, seen)
+
+    def asked(self, validation: Mapping[str, float]) -> list[Trial]:
+        """The trials of the search that are needed as far as is known: its first and later rungs.
+
+        All of :attr:`search` where it is full.
+        """
+        seeds = self.standing(validation).asked
+        return [trial for trial in self.search if trial.seed < seeds.get(trial.rate, 0)]
+
+    def selected(self, validation: Mapping[str, float]) -> float | None:
+        """The rate that the search finds, the best mean over all seeds; the smaller on a tie.
 
         Returns:
             None while trials of the search are missing.
         """
-        if len(self.rates) == 1:
-            return self.rates[0]
-        if any(trial.key not in validation for trial in self.search):
-            return None
-        means = self.mean_validation(validation)
-        return max(sorted(means), key=lambda rate: means[rate])
-
-    def mean_validation(self, validation: Mapping[str, float]) -> dict[float, float]:
-        """Mean validation accuracy of each rate over the seeds known so far."""
-        found: dict[float, list[float]] = {rate: [] for rate in self.rates}
-        for trial in self.search:
-            if trial.key in validation:
-                found[trial.rate].append(validation[trial.key])
-        return {rate: fmean(values) for rate, values in found.items() if values}
+        return self.standing(validation).selected
 
     def finals(self, rate: float) -> list[Trial]:
         """The trials that read the test set: the selected rate, every seed."""
         return [self.trial(rate, seed, "test") for seed in range(self.seeds)]
 
     def pending(self, validation: Mapping[str, float], done: Mapping[str, Any]) -> list[Trial]:
-        """The trainings that can run now: the rest of the search, or else the finals."""
+        """The trainings that can run now: the rest of the search's rung, or else the finals."""
         rate = self.selected(validation)
-        wanted = self.search if rate is None else self.finals(rate)
+        wanted = self.asked(validation) if rate is None else self.finals(rate)
         return [trial for trial in wanted if trial.key not in done]
 
     @property
     def total(self) -> int:
-        return len(self.search) + self.seeds
+        """How many trainings the arm takes, whatever they give."""
+        return len(places(self.rungs)) + self.seeds
 
 
 @dataclass(frozen=True)
@@ -242,6 +261,7 @@ def make_plan(
                 dataset=real.digest,
                 validation_size=track.validation_size,
                 seeds=track.seeds,
+                selection=track.selection,
                 implementation=implementation,
                 teachers=lesson.teachers,
             )

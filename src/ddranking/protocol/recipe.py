@@ -8,7 +8,7 @@ resolved for one dataset and ipc before use; its hash is over the resolved train
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, cached_property, lru_cache
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -50,7 +50,7 @@ class Recipe(Frozen):
     def id(self) -> str:
         return f"{self.name}@{self.version}"
 
-    @property
+    @cached_property
     def hash(self) -> str:
         """Content hash of what affects a training; names and sources do not."""
         return content_hash({"training": self.training.model_dump(mode="json")})
@@ -225,7 +225,12 @@ def newest(table: dict[str, T], name: str, kind: str) -> T:
 
 def is_released(recipe: Recipe, dataset: str, ipc: int) -> bool:
     """Whether ``recipe`` is, by name and content, the released one for this dataset and ipc."""
-    file = recipe_files().get(recipe.id)
+    return recipe.hash == _released_hash(recipe.id, dataset, ipc)
+
+
+@lru_cache(1024)
+def _released_hash(name: str, dataset: str, ipc: int) -> str | None:
+    file = recipe_files().get(name)
     if file is None or (file.datasets is not None and dataset not in file.datasets):
-        return False
-    return file.resolve(dataset, ipc).hash == recipe.hash
+        return None
+    return file.resolve(dataset, ipc).hash

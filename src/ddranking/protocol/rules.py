@@ -6,6 +6,7 @@ kind in a table of the same names, and a contract test holds the two together. I
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -261,6 +262,16 @@ class Training(Frozen):
         if isinstance(rate, tuple) and len(set(rate)) != len(rate):
             raise ValueError("each learning rate of a search once")
         return rate
+
+    @cached_property
+    def _at(self) -> dict[float, Training]:
+        return {}
+
+    def at(self, rate: float) -> Training:
+        """These rules with one concrete learning rate; the same object for the same rate."""
+        if rate not in self._at:
+            self._at[rate] = self.model_copy(update={"learning_rate": rate})
+        return self._at[rate]
 
     def rates(self, stored: float | None) -> tuple[float, ...]:
         """The concrete rates to try; ``stored`` is the distilled set's own rate, if it has one."""

@@ -35,7 +35,11 @@ def shipped(folder: str) -> dict[str, dict[str, Any]]:
     """All YAML files of ``ddranking/protocol/<folder>`` by file name, unvalidated."""
     found = resources.files("ddranking.protocol") / folder
     files = sorted((f for f in found.iterdir() if f.name.endswith(".yaml")), key=lambda f: f.name)
-    return {f.name.removesuffix(".yaml"): yaml.safe_load(f.read_text()) for f in files}
+    return {f.name.removesuffix(".yaml"): yaml.load(f.read_text(), _SHIPPED) for f in files}
+
+
+_SHIPPED = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""The same safe loader in C, where PyYAML was built with it: every command reads these files."""
 
 
 def locked() -> dict[str, str]:

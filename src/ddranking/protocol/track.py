@@ -7,7 +7,7 @@ each ``ipc`` of it is a track of its own, ``cifar10-ipc10-convnet3@1``.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,6 +18,7 @@ from ddranking.protocol import shelf
 from ddranking.protocol.canonical import content_hash
 from ddranking.protocol.recipe import Name, Text, find_recipe, newest
 from ddranking.protocol.rules import Frozen, Training
+from ddranking.protocol.search import Rule
 
 
 class Track(Frozen):
@@ -25,7 +26,8 @@ class Track(Frozen):
 
     ``hard`` trains ``syn_hard`` and ``rdm_hard``; ``whole`` trains ``real_hard`` on all real
     training images. ``validation_size`` images are held out of the real training set to select
-    learning rates; random subsets are drawn from the others. ``real_hard`` says whether scoring
+    learning rates; random subsets are drawn from the others. ``selection`` says how, for every arm
+    that has several: see :mod:`ddranking.protocol.search`. ``real_hard`` says whether scoring
     trains the whole set by itself or expects a reference record.
     """
 
@@ -37,6 +39,7 @@ class Track(Frozen):
     student: Annotated[str, Field(max_length=200)]
     seeds: Annotated[int, Field(ge=2, le=100)] = 5
     validation_size: Annotated[int, Field(ge=1)] = 2000
+    selection: Rule = "full"
     hard: Training
     whole: Training
     real_hard: Literal["train", "reference"] = "reference"
@@ -69,10 +72,21 @@ class Track(Frozen):
     def id(self) -> str:
         return f"{self.name}@{self.version}"
 
-    @property
+    @cached_property
     def hash(self) -> str:
         """Content hash of the rules; titles and how ``real_hard`` is obtained are not rules."""
-        return content_hash(self.model_dump(mode="json", exclude={"title", "real_hard"}))
+        values = self.to_values()
+        return content_hash({key: values[key] for key in values.keys() - {"title", "real_hard"}})
+
+    def to_values(self) -> dict[str, Any]:
+        """The track as plain JSON values; without a ``selection`` that is full.
+
+        So a track from before there was such a field keeps its bytes and its hash.
+        """
+        values = self.model_dump(mode="json")
+        if self.selection == "full":
+            del values["selection"]
+        return values
 
     @property
     def custom(self) -> bool:
@@ -92,6 +106,7 @@ class TrackFile(Frozen):
     student: Annotated[str, Field(max_length=200)]
     seeds: int = 5
     validation_size: int = 2000
+    selection: Rule = "full"
     hard: str | dict[str, Any]
     whole: str | dict[str, Any]
     real_hard: Literal["train", "reference"] = "reference"

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import cached_property
-from typing import Annotated, Any, Literal, Self
+import hashlib
+from functools import cached_property, lru_cache
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
+from pydantic_core import from_json, to_json
 
-from ddranking.protocol.canonical import content_hash
+from ddranking.protocol.canonical import canonical_json
 from ddranking.protocol.frozen import Digest as Digest
+from ddranking.protocol.once import KEPT, LONGEST, once
 from ddranking.protocol.rules import Frozen, Training
 
 IMPLEMENTATION = 1
@@ -53,6 +55,14 @@ class Whole(Frozen):
     kind: Literal["whole"] = "whole"
 
 
+TrainingSet = Annotated[
+    Annotated[Distilled, once(Distilled)]
+    | Annotated[RandomImages, once(RandomImages)]
+    | Annotated[Whole, once(Whole)],
+    Field(discriminator="kind"),
+]
+
+
 class Trial(Frozen):
     """One training and what it is evaluated on, once, after the last epoch.
 
@@ -62,9 +72,9 @@ class Trial(Frozen):
     """
 
     arm: Arm
-    training_set: Annotated[Distilled | RandomImages | Whole, Field(discriminator="kind")]
+    training_set: TrainingSet
     space: dict[str, Any]
-    training: Training
+    training: Annotated[Training, once(Training)]
     student: str
     seed: Annotated[int, Field(ge=0)]
     dataset: Digest
@@ -74,14 +84,13 @@ class Trial(Frozen):
 
     @cached_property
     def key(self) -> str:
-        """SHA-256 of the canonical JSON, 64 hexadecimal digits: the trial's name in the store."""
-        return content_hash(self.model_dump(mode="json")).removeprefix("sha256:")
+        """SHA-256 of the canonical JSON, 64 hexadecimal digits: the trial's name in the store.
 
-    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """A copy, with a key of its own."""
-        copy = super().model_copy(update=update, deep=deep)
-        vars(copy).pop("key", None)
-        return copy
+        The JSON is put together from that of the fields, which many trials share.
+        """
+        values = vars(self)
+        fields = [name + _written(values[field]) for field, name in _NAMES]
+        return hashlib.sha256(b"{" + b",".join(fields) + b"}").hexdigest()
 
     @property
     def rate(self) -> float:
@@ -92,3 +101,26 @@ class Trial(Frozen):
     def searched_as(self) -> Trial:
         """The trial of the search that ends with the same weights as this one."""
         return self.model_copy(update={"evaluate": "validation"})
+
+
+_NAMES = [(name, canonical_json(name) + b":") for name in sorted(Trial.model_fields)]
+
+
+def _written(value: Any) -> bytes:
+    """The canonical JSON of a field."""
+    if isinstance(value, Frozen):
+        return value.canonical
+    if isinstance(value, int | str):
+        return _word(value) if isinstance(value, int) or len(value) < 100 else canonical_json(value)
+    text = to_json(value)
+    return _mapping(text) if len(text) <= LONGEST else canonical_json(from_json(text))
+
+
+@lru_cache(KEPT, typed=True)
+def _word(value: int | str) -> bytes:
+    return canonical_json(value)
+
+
+@lru_cache(KEPT)
+def _mapping(text: bytes) -> bytes:
+    return canonical_json(from_json(text))

@@ -7,14 +7,13 @@ brought together here. A source is only read: nothing in it is renamed or remove
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ddranking.errors import BadInput, StoreUnusable
 from ddranking.running.sealed import is_whole
-from ddranking.running.store import DAY, Store, read_observation
+from ddranking.running.store import Store, read_observation, unfinished
 from ddranking.scoring.observation import Observation, Outcome
 
 _KEY = re.compile(r"[0-9a-f]{64}")
@@ -122,27 +121,8 @@ def examine(folder: Path) -> Examined:
         else:
             found.corrupt.append(path)
     found.set_aside = sorted(folder.glob("??/*.corrupt"))
-    found.unfinished = sorted(folder.glob("??/.*.partial"))
+    found.unfinished = unfinished(folder)
     return found
-
-
-def sweep(unfinished: Sequence[Path], *, older: float = DAY) -> list[Path]:
-    """Removes unfinished files that nobody has written to for ``older`` seconds.
-
-    Younger ones stay: another process may be writing them now.
-
-    Returns:
-        what was removed.
-    """
-    removed = []
-    for path in unfinished:
-        try:
-            if time.time() - path.stat().st_mtime > older:
-                path.unlink()
-                removed.append(path)
-        except FileNotFoundError:
-            continue  # its writer has finished
-    return removed
 
 
 def _observations(folder: Path) -> Iterator[Path]:

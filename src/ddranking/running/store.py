@@ -12,6 +12,7 @@ import errno
 import json
 import os
 import tempfile
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -48,6 +49,32 @@ def read_observation(path: Path) -> Observation | None:
         raise
 
 
+def unfinished(folder: Path) -> list[Path]:
+    """The files of a store that are being written, or that a killed writer left."""
+    return sorted(folder.glob("??/.*.partial"))
+
+
+def sweep(files: Iterable[Path], now: float) -> list[Path]:
+    """Removes unfinished files that nobody has written to for a day before ``now``.
+
+    Younger ones stay: another process may be writing them.
+
+    Args:
+        files: as :func:`unfinished` finds them.
+        now: by the clock that the files' times are of: another machine's, perhaps.
+
+    Returns:
+        what was removed.
+    """
+    removed = []
+    for path in files:
+        with suppress(OSError):  # its writer has finished, or another process removed it
+            if now - path.stat().st_mtime > DAY:
+                path.unlink()
+                removed.append(path)
+    return removed
+
+
 class Store:
     """Observations by trial key, in a folder.
 
@@ -68,18 +95,7 @@ class Store:
                 now = os.fstat(probe.fileno()).st_mtime
         except OSError as error:
             raise self._unusable(error) from None
-        self._sweep(now)
-
-    def _sweep(self, now: float) -> None:
-        """Removes what killed writers left unfinished a day before ``now``.
-
-        ``now`` is by the clock that the files' times are of: another machine's, perhaps, and this
-        one's may have jumped.
-        """
-        for left in self.folder.glob("??/.*.partial"):
-            with suppress(OSError):  # its writer has finished, or another process removed it
-                if now - left.stat().st_mtime > DAY:
-                    left.unlink()
+        sweep(unfinished(self.folder), now)
 
     def _path(self, key: str, suffix: str = ".json") -> Path:
         return self.folder / key[:2] / f"{key}{suffix}"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ddranking.distilled.artifact import DistilledSet
-from ddranking.errors import BadInput, MissingReference
+from ddranking.errors import BadInput, MissingReference, Skipped
 from ddranking.protocol.plan import ArmPlan
 from ddranking.protocol.recipe import Recipe
 from ddranking.protocol.track import Track
@@ -28,20 +28,12 @@ EVERYTHING = Shard()
 
 
 @dataclass(frozen=True)
-class Refused:
-    """A set that cannot be scored, with the reason in one line."""
-
-    file: str
-    reason: str
-
-
-@dataclass(frozen=True)
 class Prepared:
     """Studies that were prepared together, in the order of their files, and the sets left out."""
 
     files: tuple[Path, ...]
     studies: tuple[Study, ...]
-    refused: tuple[Refused, ...]
+    refused: tuple[Skipped, ...]
 
 
 @dataclass(frozen=True)
@@ -149,7 +141,7 @@ def prepare_all(
             raise
         except BadInput as error:
             refused[file] = str(error)
-    listed = tuple(Refused(str(file), refused[file]) for file in files if file in refused)
+    listed = tuple(Skipped(str(file), refused[file]) for file in files if file in refused)
     return Prepared(tuple(studies), tuple(studies.values()), listed)
 
 

@@ -55,7 +55,9 @@ class Work:
         """Observations of the plan that the store or the references hold, by trial key."""
         found = self._look(self.plan.teachers)
         for arm in self.plan.arms:
-            found |= self._look(arm.search)
+            searched = self._look(arm.search)
+            asked = {trial.key for trial in arm.asked(validation_accuracies(searched))}
+            found |= {key: seen for key, seen in searched.items() if key in asked}
             rate = arm.selected(validation_accuracies(found))
             if rate is not None:
                 found |= self._look(arm.finals(rate))
@@ -113,8 +115,9 @@ class Work:
     def outlook(self, known: Mapping[str, Observation]) -> dict[str, float]:
         """The effort of everything that is still to do, by trial key, in image visits.
 
-        Finals whose rate is not selected yet stand under a name of their own; they are only
-        evaluated, at a third of a visit an image.
+        Trainings whose rate is not known yet stand under names that begin with what they read:
+        those of later rungs of a search, and finals, which are only evaluated, at a third of a
+        visit an image.
         """
         validation, left = validation_accuracies(known), {}
         reading = len(self.workbench.dataset.test) / 3
@@ -124,13 +127,16 @@ class Work:
                 left[trial.key] = reading + self.workbench.visits(trial)
         for arm in self.plan.arms:
             rate = arm.selected(validation)
-            for trial in arm.search if rate is None else arm.finals(rate):
+            for trial in arm.asked(validation) if rate is None else arm.finals(rate):
                 if trial.key not in known:
                     searched = trial.evaluate == "test" and arm.search
                     left[trial.key] = reading + (0 if searched else self.workbench.visits(trial))
             if rate is None:
-                first = arm.search[0].key
-                left |= {f"{first}/{seed}": reading for seed in range(arm.seeds)}
+                first = arm.search[0]
+                training = reading + self.workbench.visits(first)
+                later = range(len(arm.standing(validation).later))
+                left |= {f"validation/{first.key}/{number}": training for number in later}
+                left |= {f"test/{first.key}/{seed}": reading for seed in range(arm.seeds)}
         return left
 
     def _look(self, trials: Sequence[Trial]) -> dict[str, Observation]:

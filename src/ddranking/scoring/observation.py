@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
+from ddranking.protocol.once import once
 from ddranking.protocol.rules import Frozen
 from ddranking.protocol.trial import Trial
 
@@ -48,7 +49,7 @@ class Observation(Frozen):
 
     trial: Trial
     outcome: Outcome
-    environment: Environment
+    environment: Annotated[Environment, once(Environment)]
     seconds: Seconds
 
     @model_validator(mode="after")

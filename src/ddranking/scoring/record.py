@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import json
 import os
+from codecs import BOM_UTF8
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from ddranking.errors import BadFile, BadInput, BadProtocol, StoreUnusable
 from ddranking.files import read_bounded, write_whole
+from ddranking.protocol.canonical import canonical_json
+from ddranking.protocol.once import once
 from ddranking.protocol.plan import ArmPlan, Entry, Plan, RealCopy, make_plan
 from ddranking.protocol.recipe import Recipe
 from ddranking.protocol.rules import Frozen
@@ -42,12 +45,20 @@ Text = Annotated[str, Field(max_length=2000)]
 Link = Annotated[str, Field(max_length=500, pattern=r"^https://[^\s<>\"']+$")]
 
 
+def _finite(space: dict[str, Any]) -> dict[str, Any]:
+    canonical_json(space)  # raises a ValueError for 1e999, which reads as infinity
+    return space
+
+
+Space = Annotated[dict[str, Any], AfterValidator(_finite)]
+
+
 class EntryCard(Frozen):
     """Who made the distilled set and what it is; descriptive, but for digest, space and rate."""
 
     method: Annotated[str, Field(min_length=1, max_length=200)]
     digest: Digest
-    space: dict[str, Any]
+    space: Space
     soft_label_kind: Literal["logits", "probabilities"] | None = None
     learning_rate: Annotated[float, Field(gt=0)] | None = None
     authors: Text | None = None
@@ -62,7 +73,7 @@ class DatasetCopy(Frozen):
     name: Annotated[str, Field(max_length=200)]
     title: Annotated[str, Field(max_length=200)]
     digest: Digest
-    space: dict[str, Any]
+    space: Space
 
 
 class RealHard(Frozen):
@@ -90,10 +101,14 @@ class Scores(Frozen):
 
 
 class Selection(Frozen):
-    """How one arm's learning rate was chosen: mean validation accuracy of each rate over seeds."""
+    """How one arm's learning rate was chosen: mean validation accuracy of each rate over seeds.
+
+    ``seeds`` says over how many, where it is not all of them for every rate.
+    """
 
     rates: tuple[float, ...]
     mean_validation: tuple[Fraction, ...] | None = None
+    seeds: tuple[int, ...] | None = None
     selected: float
 
 
@@ -106,10 +121,10 @@ class Record(Frozen):
 
     schema_: Annotated[Literal["ddranking.record/1"], Field(alias="schema")] = SCHEMA
     entry: EntryCard
-    track: Track
-    recipe: Recipe
-    unified: Recipe | None = None
-    dataset: DatasetCopy
+    track: Annotated[Track, once(Track)]
+    recipe: Annotated[Recipe, once(Recipe)]
+    unified: Annotated[Recipe, once(Recipe)] | None = None
+    dataset: Annotated[DatasetCopy, once(DatasetCopy)]
     real_hard: RealHard
     observations: tuple[Observation, ...]
     implementation: Annotated[int, Field(ge=1)] = IMPLEMENTATION
@@ -128,6 +143,8 @@ class Record(Frozen):
         theirs = {"selection": self.selection, "scores": self.scores}
         ours = {"selection": selection, "scores": scores}
         for field, value in ours.items():
+            if value == theirs[field]:
+                continue
             fault = _disagreement(_plain(value), _plain(theirs[field]), field)
             if fault:
                 raise ValueError(f"{fault}; derived values must follow from the observations")
@@ -223,7 +240,9 @@ class Record(Frozen):
         So a record from before there was such a field keeps its bytes.
         """
         values = self.model_dump(mode="json", by_alias=True)
-        for holder, names in ((values, ("verification", "unified")), (values["scores"], LATER)):
+        values["track"] = self.track.to_values()
+        later = ((values, ("verification", "unified")), (values["scores"], LATER))
+        for holder, names in (*later, *((one, ("seeds",)) for one in values["selection"].values())):
             for name in names:
                 if holder[name] is None:
                     del holder[name]
@@ -259,38 +278,56 @@ def load_record(path: str | os.PathLike[str]) -> Record:
         BadFile: missing, over 32 MiB, not JSON, or nested too deeply.
         BadProtocol: a field that does not validate or does not follow from the observations.
     """
+    return record_of(content_of(path), f"record {path}")
+
+
+def content_of(path: str | os.PathLike[str]) -> bytes:
+    """The bytes of a record's file.
+
+    Raises:
+        BadFile: it cannot be read, or is over 32 MiB.
+    """
     file = Path(path)
     try:
         if file.stat().st_size > MAX_RECORD_BYTES:
             raise BadFile(
                 f"record {file}", expected=f"at most {MAX_RECORD_BYTES >> 20} MiB", got="more"
             )
-        values = json.loads(read_bounded(file, MAX_RECORD_BYTES), parse_constant=_no_constants)
+        return read_bounded(file, MAX_RECORD_BYTES)
     except OSError as error:
         raise BadFile(
             f"record {file}", expected="a readable file", got=error.strerror or str(error)
         ) from None
-    except (ValueError, RecursionError) as error:
-        raise BadFile(f"record {file}", expected="JSON", got=str(error)[:160]) from None
-    return parse_record(values, f"record {file}")
 
 
-def parse_record(values: Any, what: str = "record") -> Record:
-    """A record from parsed JSON; see :func:`load_record` for the errors.
+def record_of(content: bytes, what: str = "record") -> Record:
+    """A record from the bytes of its file; see :func:`load_record` for the errors.
 
     Strict: a number is a number, never a text that looks like one.
     """
     try:
-        text = json.dumps(values)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise BadFile(what, expected="JSON", got=str(error)[:160]) from None
-    try:
-        return Record.model_validate_json(text, strict=True)
+        if b"NaN" in content or b"Infinity" in content:  # as constants they are no JSON
+            json.loads(content, parse_constant=_no_constants)
+        return Record.model_validate_json(content.removeprefix(BOM_UTF8), strict=True)
     except ValidationError as error:
+        fault = error.errors(include_url=False)[0]
+        if fault["type"] == "json_invalid":
+            raise BadFile(what, expected="JSON", got=fault["msg"][:160]) from None
         raise explain(error, what) from None
     except BadProtocol as error:
         where = f"{what}, {error.what}"
         raise BadProtocol(where, expected=error.expected, got=error.got, hint=error.hint) from None
+    except (ValueError, RecursionError) as error:
+        raise BadFile(what, expected="JSON", got=str(error)[:160]) from None
+
+
+def parse_record(values: Any, what: str = "record") -> Record:
+    """A record from parsed JSON, as strict as :func:`record_of`; the same errors."""
+    try:
+        content = json.dumps(values, allow_nan=False).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise BadFile(what, expected="JSON", got=str(error)[:160]) from None
+    return record_of(content, what)
 
 
 def _no_constants(name: str) -> float:
@@ -398,19 +435,23 @@ def _arm(
     arm: ArmPlan, known: Mapping[str, Observation], validation: Mapping[str, float]
 ) -> tuple[Selection, list[float], set[str]]:
     """The selected rate of one arm, its test accuracies in seed order, and the keys it uses."""
-    rate = arm.selected(validation)
+    search = arm.standing(validation)
+    rate = search.selected
     finals = [] if rate is None else [known.get(trial.key) for trial in arm.finals(rate)]
     if rate is None or any(final is None for final in finals):
         name: Arm = arm.arm
-        raise BadProtocol(f"arm {name}", expected=f"{arm.total} trainings", got="fewer")
+        where = "in its search" if rate is None else f"at the selected rate {rate:g}"
+        raise BadProtocol(f"arm {name}", expected=f"{arm.total} trainings", got=f"fewer {where}")
     accuracies = [final.outcome.test_accuracy for final in finals if final is not None]
-    means = arm.mean_validation(validation)
+    means, asked = search.means, arm.asked(validation)
+    partial = len(asked) < len(arm.search)
     selection = Selection(
         rates=arm.rates,
         mean_validation=tuple(means[rate] for rate in arm.rates) if means else None,
+        seeds=tuple(search.asked[rate] for rate in arm.rates) if partial else None,
         selected=rate,
     )
-    keys = {trial.key for trial in arm.search} | {final.key for final in finals if final}
+    keys = {trial.key for trial in asked} | {final.key for final in finals if final}
     return selection, [value for value in accuracies if value is not None], keys
 
 

@@ -231,12 +231,14 @@ function waterfall(start, steps, width) {
 /** Mean validation accuracy of each learning rate of an arm's search. */
 function sweep(selection, width, height = 130) {
   const values = selection.validation, frame = { left: 40, right: width - 12, top: 10, bottom: 96 };
+  const seeds = selection.seeds ?? [], early = (k) => seeds[k] < Math.max(...seeds);
   const y = scale(...padded(values, 0.15), frame.bottom, frame.top, 3);
   const x = (k) => frame.left + 14
     + (k / Math.max(1, values.length - 1)) * (frame.right - frame.left - 28);
   return svg("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img",
     "aria-label": `Mean validation accuracy of each learning rate: ${values.map((value, k) =>
-      `${selection.rates[k]}: ${percent(value)} percent`).join(", ")}` },
+      `${selection.rates[k]}: ${percent(value)} percent${
+        early(k) ? ` with fewer seeds (${seeds[k]})` : ""}`).join(", ")}` },
     svg("g", { class: "axes" },
       y.ticks.map((tick) => [
         svg("line", { x1: frame.left, x2: frame.right, y1: y(tick), y2: y(tick), class: "grid" }),
@@ -246,5 +248,5 @@ function sweep(selection, width, height = 130) {
         { x: x(k), y: frame.bottom + 18, "text-anchor": "middle" }, `${rate}`))),
     svg("path", { class: "rank-line", d: values.map((v, k) => `${k ? "L" : "M"}${x(k)} ${y(v)}`).join("") }),
     values.map((v, k) => svg("circle", { cx: x(k), cy: y(v), r: 4,
-      class: selection.rates[k] === selection.selected ? "chosen" : "seed" })));
+      class: selection.rates[k] === selection.selected ? "chosen" : early(k) ? "seed early" : "seed" })));
 }

@@ -96,7 +96,8 @@ function searches(entry, width) {
   const fixed = ARMS.filter(([arm]) => entry.selection[arm] && !entry.selection[arm].validation);
   return section("Learning rate", "rate",
     searched.length ? html("p", {}, "Searched: the rate with the best mean validation accuracy (%) "
-      + "over seeds is used.") : null,
+      + "over seeds is used.", searched.some(([arm]) => entry.selection[arm].seeds)
+      ? " Hollow marks: rates that fell back and were tried with fewer seeds." : "") : null,
     html("div", { class: "sweeps" }, searched.map(([arm, name]) => html("div", {},
       html("h4", {}, `${name}: ${entry.selection[arm].selected}`),
       sweep(entry.selection[arm], Math.min(width, 270))))),

@@ -279,7 +279,8 @@ function showRules() {
     facts([["Track", `${track.id}${track.custom ? " (custom: not a released track)" : ""}`],
       ["Dataset", board.dataset.title], ["Images per class", `${track.ipc}`],
       ["Student", track.student], ["Seeds", `${track.seeds}`],
-      ["Held out to choose rates", `${track.validation} training images`]]),
+      ["Held out to choose rates", `${track.validation} training images${
+        track.selection === "halving" ? ", successive halving" : ""}`]]),
     html("h4", {}, "Hard-label arms are trained with"), facts(Object.entries(track.hard)),
     html("h4", {}, "The whole real set is trained with"), facts(Object.entries(track.whole)));
   byId("reference").textContent = referenceWords();

@@ -50,6 +50,10 @@ function armColumn([arm, words]) {
   };
 }
 
+/** A name with places for a line to end inside of long words: between "Data" and "Loader". */
+const breakable = (name) => name.split(/(?<=[a-z])(?=[A-Z][a-z])/)
+  .flatMap((part, k) => k ? [html("wbr"), part] : [part]);
+
 const COLUMNS = [
   {
     key: "place", words: "Rank", term: "rank", number: true, shown: true, moves: true,
@@ -64,7 +68,8 @@ const COLUMNS = [
     value: (row) => row.label.toLowerCase(),
     draw: (cell, row) => cell.replaceChildren(
       html("button", { class: "entry", type: "button", "data-entry": row.entry.id },
-        html("bdi", {}, row.entry.method)), " ", ...badges(row.entry)),
+        html("bdi", { title: row.entry.method }, ...breakable(row.entry.method))), " ",
+      ...badges(row.entry)),
     save: ({ entry }) => ({ method: entry.method, recipe: entry.rules.id,
       real_hard_kind: entry.real.kind }),
   },
