@@ -1,7 +1,7 @@
 # One word for each common job. Needs uv (pip install uv); ARGS adds arguments, as in
 # make test ARGS="tests/scoring -k holm".
 
-.PHONY: check test demo docs board bench gpu
+.PHONY: check test demo docs board bench gpu fuzz
 
 check:
 	uv run ruff check .
@@ -27,3 +27,8 @@ bench:
 gpu:
 	uv run pytest -m gpu $(ARGS)
 	uv run python -m benchmarks group training score --device cuda --json gpu.json
+
+fuzz:
+	uv run --group fuzz python -m tests.fuzz 600 --json tests/fuzz/results.json $(ARGS)
+	uv run python -m tests.fuzz.results
+	uv run python -m tests.fuzz.results --check

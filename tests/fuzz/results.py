@@ -3,6 +3,9 @@
 ``python -m tests.fuzz.results [LOG...] [--commit HASH] [--date DAY]`` puts the lines that
 ``python -m tests.fuzz`` printed (in files, or ``-`` for standard input) into ``results.json``, and
 the table of that file into ``SECURITY.md``. Readers that no line names keep what they had.
+
+``--check`` changes nothing, and ends with 1 where a reader has not had its time or something was
+found in it: no release before that.
 """
 
 from __future__ import annotations
@@ -24,6 +27,9 @@ FILE = Path(__file__).with_name("results.json")
 PAGE = ROOT / "SECURITY.md"
 BEGIN, END = "<!-- fuzzed: python -m tests.fuzz.results -->\n", "<!-- end -->"
 LIBRARIES = ("atheris", "numpy", "pillow", "pyarrow", "pydantic", "pyyaml", "safetensors", "torch")
+SECONDS = 600
+"""Of processor time that every reader is fuzzed for before a release."""
+
 LINE = re.compile(r"([\w-]+): (\d+) s of processor time, (\d+|\?) inputs, (ok|FOUND|did not run)\b")
 
 
@@ -95,6 +101,16 @@ def load(file: Path) -> dict[str, dict]:
     return json.loads(file.read_text()) if file.exists() else {}
 
 
+def owing(results: Mapping[str, Mapping], readers: Iterable[str]) -> list[str]:
+    """What stands between the readers and a release: a line for each that is not ready."""
+    lines = []
+    for name in readers:
+        seen = results.get(name, {"seconds": 0, "result": "did not run"})
+        if seen["result"] != "ok" or seen["seconds"] < SECONDS:
+            lines.append(f"{name}: {seen['seconds']} of {SECONDS} s, {seen['result']}")
+    return lines
+
+
 def table(results: Mapping[str, Mapping], readers: Iterable[str]) -> str:
     """A Markdown row for each reader; one that was never fuzzed says so."""
     rows = ["| reader | fuzzed on | processor time | inputs | result |", "|---|---|---|---|---|"]
@@ -128,7 +144,12 @@ def main(arguments: list[str]) -> int:
     parser.add_argument(
         "--date", type=date.fromisoformat, help="day it was fuzzed; today by default"
     )
+    parser.add_argument("--check", action="store_true", help="whether a release may be made")
     said = parser.parse_args(arguments)
+    if said.check:
+        lines = owing(load(FILE), READERS)
+        print("\n".join(lines) or f"every reader was fuzzed for {SECONDS} s, and nothing was found")
+        return bool(lines)
     texts = [sys.stdin.read() if log == "-" else Path(log).read_text() for log in said.logs]
     results = read_lines(line for text in texts for line in text.splitlines())
     unknown = sorted(results.keys() - READERS.keys())

@@ -94,3 +94,20 @@ def test_the_page_has_the_table_of_the_file() -> None:
     """Mended by ``python -m tests.fuzz.results``."""
     page = results.PAGE.read_text()
     assert page == results.with_table(page, results.table(results.load(results.FILE), READERS))
+
+
+def test_a_release_waits_for_every_reader(tmp_path, monkeypatch, capsys) -> None:
+    ready = dict.fromkeys(READERS, Fuzzed(results.SECONDS, 12, "ok"))
+    first, second, third, *_ = READERS
+    late = {first: Fuzzed(599, 12, "ok"), second: Fuzzed(700, 12, "FOUND")}
+    monkeypatch.setattr(results, "FILE", tmp_path / "results.json")
+    results.save(results.FILE, {n: r for n, r in (ready | late).items() if n != third}, RUN)
+    assert results.main(["--check"]) == 1
+    assert capsys.readouterr().out.splitlines() == [
+        f"{first}: 599 of 600 s, ok",
+        f"{second}: 700 of 600 s, FOUND",
+        f"{third}: 0 of 600 s, did not run",
+    ]
+    results.save(results.FILE, ready, RUN)
+    assert results.main(["--check"]) == 0
+    assert "nothing was found" in capsys.readouterr().out
