@@ -48,7 +48,7 @@ def test_no_module_writes_or_runs_a_pickle(path) -> None:
         if name == "torch.load":
             assert given.get("weights_only") == "True", path
         if name == "yaml.load":
-            assert ast.unparse(call.args[1]) == "_Loader", path
+            assert ast.unparse(call.args[1]) in {"_Loader", "_SHIPPED"}, path
 
 
 def test_what_a_score_leaves_on_the_disk_needs_no_unpickling(tmp_path, monkeypatch, capsys) -> None:

@@ -166,6 +166,23 @@ def test_a_group_that_does_not_fit_is_halved_and_gives_the_same(monkeypatch) -> 
         assert all(torch.equal(other.weights[name], w) for name, w in one.weights.items())
 
 
+def test_a_network_with_dropout_has_its_own_chance(monkeypatch) -> None:
+    """Dropout draws from torch's global generator, whatever was drawn there before."""
+    built = table.build
+
+    def dropping(*arguments, **named):
+        return torch.nn.Sequential(torch.nn.Dropout(0.3), built(*arguments, **named))
+
+    monkeypatch.setattr(table, "build", dropping)
+    alone = fit([job()], CPU)[0]
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    again, beside = fit([job(seed=1), job()], CPU)[1], fit([job(seed=1), job()], CPU, together=True)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert again.train_loss == beside[1].train_loss == alone.train_loss
+    assert beside[0].train_loss != beside[1].train_loss
+
+
 def test_seeds_differ() -> None:
     first, second = fit([job(seed=0), job(seed=1)], CPU)
     assert first.train_loss != second.train_loss

@@ -116,8 +116,18 @@ def test_every_augmentation_is_recorded_or_said_not_to_be() -> None:
     kinds = {one.model_fields["kind"].default for one in every}
     assert kinds - FORMS.keys() == {"torchvision"}
     named = {"kind": "torchvision", "name": "GaussianBlur", "parameters": {"kernel_size": 3}}
-    assert not recordable(trial(augmentation=[named]).training)
-    assert recordable(trial(augmentation=[{"kind": "dsa"}]).training)
+    plain = table.build("convnet2-w8", (3, 16, 16), 4, seed=0)
+    for augmentation, able in (([named], False), ([{"kind": "dsa"}], True)):
+        assert recordable(trial(augmentation=augmentation).training, plain, "convnet2-w8") is able
+
+
+def test_a_network_that_draws_for_itself_is_not_recorded() -> None:
+    rules_ = trial().training
+    plain = table.build("convnet2-w8", (3, 16, 16), 4, seed=0)
+    drawing = torch.nn.Sequential(torch.nn.Dropout(0.3), plain)
+    assert not recordable(rules_, drawing, "torchvision:vgg11")
+    assert not recordable(rules_, plain, "my.networks:network")
+    assert recordable(rules_, plain, "timm:resnet18")
 
 
 def test_every_loss_optimiser_and_label_strategy_is_recorded() -> None:
@@ -186,11 +196,38 @@ def test_no_more_forms_are_recorded_than_agreed(monkeypatch) -> None:
     assert len(made) == 2
 
 
-def test_what_runs_out_of_memory_is_not_taken_for_a_failed_recording() -> None:
+def test_a_recording_that_finds_no_memory_is_tried_again_when_some_is_free(monkeypatch) -> None:
+    """What is cached cannot be given back while something is recorded."""
+    freed: list[int] = []
+    monkeypatch.setattr(recorded, "release", lambda: freed.append(1))
+    state = torch.zeros(1)
+
+    def full_at_first(function):
+        if not freed:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return tape(function)
+
+    run = Recorded(lambda value: state.add_(value), full_at_first)
+    for _ in range(4):
+        run(torch.ones(1))
+    assert (state.item(), freed, run.reason) == (4, [1], None)
+
+
+def test_a_device_that_stays_full_runs_the_step_as_it_is(monkeypatch) -> None:
+    """If there is no memory for that either, the step says so, and the group is halved."""
+    monkeypatch.setattr(recorded, "release", lambda: None)
+    ran: list[float] = []
+
     def full(function):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    run = Recorded(lambda value: None, full)
+    def step(value: torch.Tensor) -> None:
+        ran.append(value.item())
+        if len(ran) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    run = Recorded(step, full)
     run(torch.ones(1))
     with pytest.raises(torch.OutOfMemoryError):
         run(torch.ones(1))
+    assert len(ran) == 2

@@ -8,7 +8,7 @@ resolved for one dataset and ipc before use; its hash is over the resolved train
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache, cached_property, lru_cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -75,6 +75,19 @@ class RecipeFile(Frozen):
     @property
     def id(self) -> str:
         return f"{self.name}@{self.version}"
+
+    @cached_property
+    def _hashes(self) -> dict[tuple[str, int], str]:
+        """Hashes of what the file resolves to, by dataset and ipc, once they were asked for."""
+        return {}
+
+    def hash_for(self, dataset: str, ipc: int) -> str | None:
+        """The hash of the recipe for one dataset and ipc; None where it is not for that dataset."""
+        if self.datasets is not None and dataset not in self.datasets:
+            return None
+        if (dataset, ipc) not in self._hashes:
+            self._hashes[dataset, ipc] = self.resolve(dataset, ipc).hash
+        return self._hashes[dataset, ipc]
 
     @property
     def lock_hash(self) -> str:
@@ -225,12 +238,5 @@ def newest(table: dict[str, T], name: str, kind: str) -> T:
 
 def is_released(recipe: Recipe, dataset: str, ipc: int) -> bool:
     """Whether ``recipe`` is, by name and content, the released one for this dataset and ipc."""
-    return recipe.hash == _released_hash(recipe.id, dataset, ipc)
-
-
-@lru_cache(1024)
-def _released_hash(name: str, dataset: str, ipc: int) -> str | None:
-    file = recipe_files().get(name)
-    if file is None or (file.datasets is not None and dataset not in file.datasets):
-        return None
-    return file.resolve(dataset, ipc).hash
+    file = recipe_files().get(recipe.id)
+    return file is not None and file.hash_for(dataset, ipc) == recipe.hash

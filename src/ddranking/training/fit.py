@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 
 import torch
@@ -20,7 +21,7 @@ from ddranking.protocol.rules import Precision
 from ddranking.protocol.trial import Trial
 from ddranking.training.arithmetic import forward
 from ddranking.training.lesson import Lesson, recordable, shape_of
-from ddranking.training.memory import in_smaller_groups, with_smaller_batches
+from ddranking.training.memory import in_smaller_groups, release, with_smaller_batches
 from ddranking.training.recorded import cuda_recorder
 from ddranking.training.targets import LabelledImages
 
@@ -89,7 +90,18 @@ def fit(
     if together is None:
         together = device.type == "cuda"
     groups = [numbered] if together else [[one] for one in numbered]
-    return [result for group in groups for result in in_smaller_groups(run, group)]
+    results: list[Result] = []
+    with _on(device):
+        for group in groups:
+            results += in_smaller_groups(run, group)
+            if device.type == "cuda":
+                release()  # what was recorded for this group is of no use to the next
+    return results
+
+
+def _on(device: torch.device) -> AbstractContextManager[object]:
+    """The current GPU: side streams leave it as it was, and would wake up another one."""
+    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
 
 
 def _fit_together(
@@ -133,11 +145,16 @@ def _lesson(job: Job, device: torch.device, record: bool) -> Lesson:
         return Lesson(network, data, trial, device)
     stream = torch.cuda.Stream(device)
     stream.wait_stream(torch.cuda.current_stream(device))  # which moved the network and the data
-    recorder = cuda_recorder() if record and recordable(trial.training) else None
+    fits = record and recordable(trial.training, network, trial.student)
+    recorder = cuda_recorder() if fits else None
     return Lesson(network, data, trial, device, stream, recorder)
 
 
 def _result(lesson: Lesson, evaluation: LabelledImages) -> Result:
+    """Evaluated on the device's common stream: each stream would keep maps of its own."""
+    if lesson.stream is not None:
+        torch.cuda.current_stream(lesson.device).wait_stream(lesson.stream)
+        lesson.stream = None
     with lesson.place():
         precision = lesson.trial.training.precision
         right = accuracy(lesson.network, evaluation, lesson.device, precision)

@@ -28,6 +28,7 @@ from ddranking.models.convnet import ConvNet
 from ddranking.models.names import Shape
 from ddranking.protocol.rules import Precision
 from ddranking.training.fused import OTHER_NETWORK, Block, blocks_of
+from ddranking.training.memory import is_out_of_memory
 from ddranking.training.native import SWITCH
 
 NO_TRITON = "no Triton, which comes with torch for CUDA"
@@ -104,9 +105,9 @@ def fault(device: torch.device, precision: Precision, shape: Shape) -> str | Non
     """
     try:
         distances = _distances(device, precision, shape)
-    except torch.OutOfMemoryError:
-        raise
     except Exception as error:  # a compiler, a driver, a missing file: torch needs none of them
+        if is_out_of_memory(error):
+            raise
         first = " ".join(str(error).split())[:200]
         return f"the kernels failed: {type(error).__name__}: {first}"
     if all(distance < AGREES for distance in distances):

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, NamedTuple
@@ -26,11 +26,14 @@ from ddranking.protocol.rules import Training
 from ddranking.protocol.trial import Trial
 from ddranking.training.arithmetic import arithmetic, forward
 from ddranking.training.augment import apply, draw
-from ddranking.training.drawn import on_device, tensors
+from ddranking.training.drawn import forked, on_device, tensors
 from ddranking.training.losses import loss
 from ddranking.training.optim import Optimizer, Rate, rate_factor
 from ddranking.training.recorded import Recorded, Recorder
 from ddranking.training.targets import LabelledImages, Target, prepared, targets
+
+LIBRARIES = {"torchvision", "timm"}
+"""Whose networks draw in layers that say so in their names."""
 
 STEPS_AHEAD, BYTES_AHEAD = 64, 32 << 20
 """Steps whose randomness goes to a GPU in one transfer, and about how many bytes at most."""
@@ -95,7 +98,7 @@ class Lesson:
             step, planned = self._step(rules, self._total), self._planned(rules)
         count = -(-len(self.data.images) // rules.batch_size)
         for epoch in range(rules.epochs):
-            with self.place():
+            with self.place(), self._chance(epoch):
                 self.network.train()
                 self._total.zero_()
                 wanted = targets(rules.labels, self.data, epoch, views)
@@ -104,6 +107,12 @@ class Lesson:
                     step(self._images(one), target, one.augmentations, one.rate)
                     self.steps += 1
             yield (epoch + 1) / rules.epochs
+
+    def _chance(self, epoch: int) -> AbstractContextManager[None]:
+        """What a network with dropout draws from: torch's own generators, seeded for this epoch."""
+        if not draws_itself(self.network, self.trial.student):
+            return nullcontext()
+        return forked(seeds.derive(self.trial.seed, "network", epoch), self.device)
 
     def mean_loss(self) -> float | None:
         """The mean loss per image of the last epoch; None where there was none or no finite one."""
@@ -159,12 +168,25 @@ class Lesson:
                 yield Planned(chosen, drawn, rate, chosen)
 
 
-def recordable(rules: Training) -> bool:
+def draws_itself(network: nn.Module, student: str) -> bool:
+    """Whether a network draws random numbers in training: by its layers' names, or unknown.
+
+    Nobody knows what a user's own callable does.
+    """
+    source, colon, _ = student.partition(":")
+    kinds = {type(layer).__name__.lower() for layer in network.modules()}
+    return (bool(colon) and source not in LIBRARIES) or any(
+        "drop" in kind or "stochastic" in kind for kind in kinds
+    )
+
+
+def recordable(rules: Training, network: nn.Module, student: str) -> bool:
     """Whether steps under ``rules`` are functions of tensors.
 
-    torchvision's transforms by name draw for themselves, from a generator of the host.
+    torchvision's transforms by name draw for themselves, and so do networks with dropout.
     """
-    return all(one.kind != "torchvision" for one in rules.augmentation)
+    named = any(one.kind == "torchvision" for one in rules.augmentation)
+    return not named and not draws_itself(network, student)
 
 
 def shape_of(data: LabelledImages) -> Shape:

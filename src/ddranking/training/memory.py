@@ -19,6 +19,19 @@ Job = TypeVar("Job")
 Answer = TypeVar("Answer")
 
 
+FULL = (
+    "can't allocate memory",
+    "not enough memory",
+    "out of memory",
+    "_STATUS_ALLOC_FAILED",
+    "unable to find an engine to execute this computation",
+)
+"""How a CPU, CUDA, Triton, cuBLAS and cuDNN say that memory is wanting.
+
+cuDNN's last one may mean something else, which is then said of a single training, too.
+"""
+
+
 def with_smaller_batches(run: Callable[[int], Answer], size: int) -> Answer:
     """``run(size)``; where memory runs out ``run`` of half the size, and so on down to one.
 
@@ -70,16 +83,16 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error is for want of memory: a CPU's comes without a type of its own."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
-    text = str(error)
-    return isinstance(error, RuntimeError) and (
-        "can't allocate memory" in text or "not enough memory" in text
-    )
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in FULL)
 
 
 def release() -> None:
     """Gives memory that nobody holds back to the device."""
+    there = torch.cuda.is_available() and torch.cuda.is_initialized()
+    if there:
+        torch.cuda.synchronize()  # what is freed below may still be written to
     gc.collect()
-    if torch.cuda.is_available() and torch.cuda.is_initialized():
+    if there:
         torch.cuda.empty_cache()
 
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from ddranking.errors import BadProtocol
 from ddranking.protocol.augmentations import Torchvision
+from ddranking.training.drawn import forked
 
 
 def draw_torchvision(
@@ -31,12 +32,7 @@ def apply_torchvision(rules: Torchvision, images: Tensor, draw: Tensor) -> Tenso
     Some transforms draw on the device of the images; their numbers differ between devices.
     """
     transform = _transform(rules)
-    devices = [images.device] if images.device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
-        torch.default_generator.manual_seed(int(draw))
-        for device in devices:
-            with torch.cuda.device(device):
-                torch.cuda.manual_seed(int(draw))
+    with forked(int(draw), images.device):
         if rules.each == "batch":
             return transform(images)
         return torch.stack([transform(image) for image in images])

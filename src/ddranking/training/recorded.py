@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from ddranking.training.drawn import form, mapped, tensors
+from ddranking.training.memory import is_out_of_memory, release
 
 Replay = Callable[[], object]
 Recorder = Callable[[Callable[[], object]], Replay]
@@ -36,7 +37,7 @@ class Recorded:
     """``step`` of inputs that hold tensors; recorded when a form comes for the second time.
 
     The first time it runs as it is: libraries make ready then what may not be made while recording.
-    Where recording fails, the form runs as it is from then on, and ``reason`` says why.
+    Where recording fails, steps run as they are from then on, and ``reason`` says why.
 
     Args:
         step: changes state (weights, sums) in place and gives nothing back.
@@ -64,15 +65,20 @@ class Recorded:
 
     def _record(self, kind: Hashable, inputs: tuple[Any, ...]) -> None:
         own = mapped(inputs, Tensor.clone)
-        try:
-            replay = self.record(lambda: self.step(*own))
-        except RuntimeError as error:
-            if isinstance(error, torch.OutOfMemoryError):
-                raise
-            self.reason = " ".join(str(error).split())[:200]
-            self.step(*inputs)
-        else:
-            self._recordings[kind] = _Recording(tuple(tensors(own)), replay)
+        for last in (False, True):
+            try:
+                replay = self.record(lambda: self.step(*own))
+            except RuntimeError as error:
+                self.reason = " ".join(str(error).split())[:200]
+                full = is_out_of_memory(error)
+            else:
+                self.reason = None
+                self._recordings[kind] = _Recording(tuple(tensors(own)), replay)
+                return
+            if last or not full:
+                break
+            release()  # while it records, torch does not give back what is cached, so do it before
+        self.step(*inputs)
 
 
 def cuda_recorder() -> Recorder:
@@ -88,17 +94,31 @@ def cuda_recorder() -> Recorder:
         graph.capture_begin(pool=pool, capture_error_mode="thread_local")
         try:
             function()
+            graph.capture_end()
         except BaseException:
-            _abandon(graph)
+            _abandon(graph, pool)
             raise
-        graph.capture_end()
         graph.replay()
         return graph.replay
 
     return record
 
 
-def _abandon(graph: torch.cuda.CUDAGraph) -> None:
-    """Ends a capture that failed; the error that ended it is the one to tell."""
-    with suppress(RuntimeError):
+_ABANDONED: list[torch.cuda.CUDAGraph] = []
+"""Graphs whose capture broke: torch's allocator may still ask them whether memory is theirs."""
+
+
+def _abandon(graph: torch.cuda.CUDAGraph, pool: Any) -> None:
+    """Ends a capture that failed; the error that ended it is the one to tell.
+
+    A capture that the device called off cannot be ended by torch, which then takes it for under way
+    for ever and frees nothing any more; so its pool is closed by hand.
+    """
+    try:
         graph.capture_end()
+    except RuntimeError:
+        _ABANDONED.append(graph)
+        with suppress(RuntimeError, AttributeError):
+            device = torch.cuda.current_device()
+            torch._C._cuda_endAllocateToPool(device, pool)  # pyright: ignore
+            torch._C._cuda_releasePool(device, pool)  # pyright: ignore

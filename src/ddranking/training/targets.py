@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from ddranking.protocol.rules import Hard, Labels, Stored, Teacher
 from ddranking.training.augment import Augmented
+from ddranking.training.drawn import on_device
 from ddranking.training.mixing import Mix
 from ddranking.training.streamed import Streamed
 
@@ -139,7 +140,7 @@ def stored(rules: Stored, data: LabelledImages, epoch: int, chance: torch.Genera
         if rules.view == "epoch":
             soft = soft[:, epoch % views]
         else:
-            chosen = torch.randint(views, (images,), generator=chance).to(soft.device)
+            [chosen] = on_device([torch.randint(views, (images,), generator=chance)], soft.device)
             soft = soft[torch.arange(images, device=soft.device), chosen]
     return Target(data.labels, soft, data.soft_kind)
 
