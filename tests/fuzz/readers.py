@@ -232,7 +232,7 @@ def _weights() -> list[bytes]:
     from ddranking.running.sealed import seal
 
     plain = save({"0.weight": FLOATS.reshape(10, 64), "0.bias": np.zeros(10, np.float32)})
-    return [plain, seal(plain)]
+    return [plain, seal(plain, "abc")]
 
 
 def _checkpoints() -> list[bytes]:

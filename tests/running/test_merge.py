@@ -159,3 +159,33 @@ def test_what_a_store_holds(stores, seen) -> None:
     assert found.set_aside == [place(store, seen[2], ".json.corrupt")]
     assert found.unfinished == [left]
     assert files(store.folder) == before
+
+
+def test_a_score_may_finish_while_its_store_is_read(stores, seen, monkeypatch) -> None:
+    """It removes weights that were there when the files were listed."""
+    a, b, _ = stores
+    for each in seen[:2]:
+        b.put(each)
+        b.put_weights(each.key, weights(1))
+    whole = Path.read_bytes
+
+    def vanishing(path: Path) -> bytes:
+        if path.suffix == ".safetensors" and path.is_relative_to(b.folder):
+            path.unlink(missing_ok=True)
+        return whole(path)
+
+    monkeypatch.setattr(Path, "read_bytes", vanishing)
+    found = merge(a, [b.folder])
+    assert (found.copied, found.weights, found.corrupt) == (2, 0, [])
+    b.put_weights(seen[0].key, weights(1))
+    assert (examine(b.folder).weights, examine(b.folder).corrupt) == (0, [])
+
+
+def test_a_link_to_nothing_is_one_bad_file_among_others(stores, seen) -> None:
+    _, b, _ = stores
+    for each in seen[1:]:
+        b.put(each)
+    place(b, seen[0]).parent.mkdir(exist_ok=True)
+    place(b, seen[0]).symlink_to("nowhere")
+    found = examine(b.folder)
+    assert (found.observations, found.corrupt) == (len(seen) - 1, [place(b, seen[0])])

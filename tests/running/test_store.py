@@ -282,6 +282,17 @@ def test_damaged_weights_are_removed(store, seen, kind) -> None:
     assert weights_of(store, key) == [4]
 
 
+def test_weights_of_another_trial_are_no_weights(store, seen) -> None:
+    """Whole, under their own checksum, but of another network."""
+    one, other = seen[0].key, seen[1].key
+    for number, key in enumerate((one, other)):
+        store.put_weights(key, weights(number))
+    theirs = store.weights(other)
+    store._path(one, ".safetensors").write_bytes(theirs.read_bytes())
+    assert Store(store.folder).weights(one) is None
+    assert weights_of(store, other) == [1]
+
+
 # --- What a killed writer leaves ------------------------------------------------------------------
 
 

@@ -150,6 +150,19 @@ def test_finals_from_the_weights_of_the_search_are_those_of_a_training(run, make
     assert timeless(record) == timeless(wanted)
 
 
+def test_another_plan_may_start_from_the_weights_of_an_abandoned_search(
+    make_study, run, tmp_path
+) -> None:
+    """The rate of this recipe was one of several of another score, which was stopped."""
+    study = make_study(changes=("learning_rate=[0.05, 0.1]",))
+    with here(study) as pool:
+        tasks = [study._task(trial) for trial in study.plan.arm("syn_any").search]
+        for task, done in pool.run(tasks, api.Silent()):
+            study._keep(study._observe(task, done), done)
+    assert list(tmp_path.rglob("*.safetensors"))
+    assert timeless(run()) == timeless(run("clean"))
+
+
 def test_damaged_weights_are_trained_again(make_study, run, recorder, tmp_path) -> None:
     class Damaging(type(recorder)):
         def finished(self, trial) -> None:

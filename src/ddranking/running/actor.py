@@ -95,7 +95,7 @@ class Remote:
         for path, content in sent.items():
             if path not in self.copies:
                 if self.folder is None:
-                    self.folder = tempfile.TemporaryDirectory(prefix="ddranking-worker-")
+                    self.folder = tempfile.TemporaryDirectory(prefix=f"ddr-{os.getpid()}-")
                 copy = Path(self.folder.name, f"{len(self.copies)}{path.suffix}")
                 copy.write_bytes(ray_module().get(content))
                 self.copies[path] = copy

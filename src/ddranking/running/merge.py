@@ -92,12 +92,16 @@ def _merge_one(target: Store, path: Path, result: Merged) -> None:
             result.conflicts.append(Conflict(path, trial.arm, trial.seed, *values))
             return
     weights = path.with_suffix(".safetensors")
-    if target.weights(seen.key) is None and weights.is_file():
-        if _whole(weights):
-            target.put_weights(seen.key, weights.read_bytes())
-            result.weights += 1
-        else:
-            result.corrupt.append(weights)
+    if target.weights(seen.key) is not None:
+        return
+    content = _weights(weights)
+    if content is None:
+        return
+    if is_whole(content, seen.key):
+        target.put_weights(seen.key, content)
+        result.weights += 1
+    else:
+        result.corrupt.append(weights)
 
 
 def examine(folder: Path) -> Examined:
@@ -116,7 +120,10 @@ def examine(folder: Path) -> Examined:
         else:
             found.observations += 1
     for path in sorted(folder.glob("??/*.safetensors")):
-        if _whole(path):
+        content = _weights(path)
+        if content is None:
+            continue
+        if is_whole(content, path.stem):
             found.weights += 1
         else:
             found.corrupt.append(path)
@@ -135,14 +142,18 @@ def _observations(folder: Path) -> Iterator[Path]:
 def _read(path: Path) -> Observation | None:
     try:
         return read_observation(path)
+    except FileNotFoundError:  # a link to nothing
+        return None
     except OSError as error:
         raise _unreadable(path, error) from None
 
 
-def _whole(path: Path) -> bool:
-    """Whether a file of weights reads back as it was written."""
+def _weights(path: Path) -> bytes | None:
+    """The content of a file of weights; None where a score that has finished removed it."""
     try:
-        return is_whole(path)
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
     except OSError as error:
         raise _unreadable(path, error) from None
 

@@ -145,18 +145,18 @@ class Store:
     def put_weights(self, key: str, weights: bytes) -> None:
         """Keeps the weights (safetensors) that a trial ended with, until :meth:`drop_weights`."""
         try:
-            write_whole(self._path(key, ".safetensors"), seal(weights))
+            write_whole(self._path(key, ".safetensors"), seal(weights, key))
         except OSError as error:
             raise self._unusable(error) from None
 
     def weights(self, key: str) -> Path | None:
-        """The file of weights kept for a trial, or None; a damaged one is removed."""
+        """The file of weights kept for a trial, or None; a damaged one, or another's, is removed."""
         path = self._path(key, ".safetensors")
         try:
             status = path.stat()
             stamp = (status.st_ino, status.st_size, status.st_mtime_ns)
             if self._checked.get(path) != stamp:
-                if not is_whole(path):
+                if not is_whole(path.read_bytes(), key):
                     self.drop_weights(key)
                     return None
                 self._checked[path] = stamp
@@ -174,7 +174,7 @@ class Store:
         return StoreUnusable(
             f"store {self.folder}",
             expected="a folder that can be read and written",
-            got=error.strerror or str(error),
+            got=f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}",
             hint="Free some space or choose another folder with --store; "
             "what is already stored is kept.",
         )

@@ -103,7 +103,9 @@ class Work:
         while mine := [trial for trial in self.pending(known) if shard.holds(trial)]:
             tasks = [self._task(trial) for trial in mine]
             for task, done in pool.run(tasks, watcher):
-                seen = self._observe(task, done, known)
+                seen = self._observe(task, done)
+                if seen is None:
+                    continue  # its search was set aside meanwhile, and is trained again
                 self._keep(seen, done)
                 known.setdefault(seen.key, seen)
                 watcher.finished(task.trial)
@@ -170,12 +172,14 @@ class Work:
         known = self.store.get(searched.key)
         return self.store.weights(searched.key) if known is not None else None
 
-    def _observe(self, task: Task, done: Done, known: Mapping[str, Observation]) -> Observation:
+    def _observe(self, task: Task, done: Done) -> Observation | None:
         trial = task.trial
         loss, steps = done.train_loss, done.steps
-        if steps == 0:  # evaluated from the weights of the search: the training is that one's
-            searched = known[trial.searched_as().key].outcome
-            loss, steps = searched.train_loss, searched.steps
+        if steps == 0:  # evaluated from the weights of a search, this plan's or another's
+            searched = self.store.get(trial.searched_as().key)
+            if searched is None:
+                return None
+            loss, steps = searched.outcome.train_loss, searched.outcome.steps
         outcome = Outcome.model_validate(
             {f"{trial.evaluate}_accuracy": done.accuracy, "train_loss": loss, "steps": steps}
         )
