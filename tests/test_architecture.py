@@ -9,7 +9,7 @@ import pytest
 
 SOURCE = Path(__file__).resolve().parents[1] / "src" / "ddranking"
 FLOORS = (
-    {"errors", "files", "seeds"},
+    {"errors", "files", "interrupt", "seeds"},
     {"models"},
     {"data", "protocol"},
     {"distilled", "training", "scoring"},
@@ -21,6 +21,7 @@ FLOORS = (
 TORCH_FREE = (
     "errors",
     "files",
+    "interrupt",
     "seeds",
     "protocol",
     "scoring",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ddranking.files import read_bounded, write_new, write_whole
+from ddranking.files import digest_of_file, read_bounded, write_new, write_whole
 
 
 def names(folder: Path) -> list[str]:
@@ -65,9 +65,23 @@ def test_a_file_is_written_once(tmp_path) -> None:
 
 
 def test_no_more_is_read_than_allowed(tmp_path) -> None:
-    """Of a device there is no size to ask for, and no end."""
     (tmp_path / "file").write_bytes(b"12345")
     assert read_bounded(tmp_path / "file", 5) == b"12345"
-    for path in (tmp_path / "file", Path("/dev/zero")):
-        with pytest.raises(OSError, match="more than 4 bytes"):
-            read_bounded(path, 4)
+    with pytest.raises(OSError, match="more than 4 bytes"):
+        read_bounded(tmp_path / "file", 4)
+
+
+@pytest.mark.parametrize("read", [lambda path: read_bounded(path, 4), digest_of_file])
+def test_what_has_no_end_is_not_read(tmp_path, read) -> None:
+    """A pipe is not waited for; nothing stays open."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("/dev/zero")
+    (tmp_path / "terminal").symlink_to("/dev/null")
+    before = sorted(Path("/proc/self/fd").iterdir())
+    for name in ("pipe", "link", "terminal"):
+        with pytest.raises(OSError, match="not a regular file") as caught:
+            read(tmp_path / name)
+        assert caught.value.filename == str(tmp_path / name)
+    with pytest.raises(IsADirectoryError):
+        read(tmp_path)
+    assert sorted(Path("/proc/self/fd").iterdir()) == before

@@ -6,7 +6,6 @@ Importing this package imports no torch; names are loaded when they are first us
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from ddranking.running.study import RealChoice
     from ddranking.scoring.record import Record, load_record
 
-__version__ = version("ddranking")
+__version__: str
 
 _HOMES = {
     "Dataset": "data.images",
@@ -60,6 +59,10 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version  # slower than everything else here
+
+        return version("ddranking")
     if name == "board":  # a package that can be called
         return import_module("ddranking.board")
     if name not in _HOMES:

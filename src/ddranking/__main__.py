@@ -6,18 +6,20 @@ import os
 import sys
 from contextlib import suppress
 
-INTERRUPTED = 130
+from ddranking import interrupt
 
 
 def main() -> None:
     """Runs the command line and exits with its code."""
     try:
+        interrupt.watch()
         from ddranking.cli import main as run
 
         code = run()
     except KeyboardInterrupt:  # before there was a command to interrupt
-        code = INTERRUPTED
-    if code == INTERRUPTED:
+        print(interrupt.LINE, file=sys.stderr)
+        code = interrupt.CODE
+    if code == interrupt.CODE:
         # Nothing is left to do, and libraries take a second to tidy up what ends anyway.
         with suppress(OSError, ValueError):
             sys.stdout.flush()

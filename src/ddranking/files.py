@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from io import BufferedReader
 from pathlib import Path
 from uuid import uuid4
 
@@ -18,15 +20,34 @@ def user_folder(variable: str, name: str) -> Path:
     return Path(given).expanduser() if given else Path(home) / "ddranking" / name
 
 
-def read_bounded(path: Path, most: int) -> bytes:
-    """The content of a file of at most ``most`` bytes; no more than that is ever in memory.
-
-    A size that is asked for beforehand says nothing of devices and pipes, nor of a file that grows.
+def open_regular(path: str | os.PathLike[str]) -> BufferedReader:
+    """A regular file, to be read: a pipe would be waited for, and a device has no end.
 
     Raises:
-        OSError: it cannot be read, or is larger (``EFBIG``).
+        OSError: it cannot be read, or is no regular file (``EINVAL``).
     """
-    with path.open("rb") as file:
+    return open(path, "rb", opener=_regular)
+
+
+def _regular(path: str, flags: int) -> int:
+    # Opening a pipe would wait for somebody who writes to it; of a file this changes nothing.
+    descriptor = os.open(path, flags | os.O_NONBLOCK)
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(mode) or stat.S_ISDIR(mode):  # open() itself refuses a folder
+        return descriptor
+    os.close(descriptor)
+    raise OSError(errno.EINVAL, "not a regular file", path)
+
+
+def read_bounded(path: Path, most: int) -> bytes:
+    """The content of a regular file of at most ``most`` bytes; no more is ever in memory.
+
+    A size that is asked for beforehand says nothing of a file that grows.
+
+    Raises:
+        OSError: it cannot be read, is no regular file (``EINVAL``) or is larger (``EFBIG``).
+    """
+    with open_regular(path) as file:
         content = file.read(most + 1)
     if len(content) > most:
         raise OSError(errno.EFBIG, f"a file of more than {most:,} bytes", str(path))
@@ -34,12 +55,12 @@ def read_bounded(path: Path, most: int) -> bytes:
 
 
 def digest_of_file(path: str | os.PathLike[str]) -> str:
-    """``sha256:`` and 64 hexadecimal digits over a file's bytes.
+    """``sha256:`` and 64 hexadecimal digits over a regular file's bytes.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: it cannot be read, or is no regular file (``EINVAL``).
     """
-    with Path(path).open("rb") as file:
+    with open_regular(path) as file:
         return "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
 
 

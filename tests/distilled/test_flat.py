@@ -128,6 +128,8 @@ WRONG = {
         "number": "3",
         "nested": "[" * 100_000,
         "objects": '{"p0.png": {"a": 1}}',
+        "one name twice": '{"p0.png": 1, "p0.png": 2}',
+        "labels twice": '{"labels": {"p0.png": 1}, "labels": {"p0.png": 2}}',
         "truth": '{"p0.png": true}',
         "triples": '[["p0.png", 1, 2]]',
         "long number": "[" + "9" * 5000 + "]",
@@ -142,6 +144,16 @@ def test_a_list_of_another_form(tmp_path, name, kind):
     with pytest.raises((BadFile, BadDistilledSet), match=name) as caught:
         labels(tmp_path, SAID)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["labels.csv", "labels.json", "labels.json, pairs", "labels.txt"])
+def test_a_class_below_zero_is_no_class(tmp_path, name):
+    """On digits, whose classes are called by number, -1 once was read as 1."""
+    below = LISTS[name].replace("p11.png,1", "p11.png,-1").replace("p11.png 1", "p11.png -1")
+    below = below.replace('"p11.png": 1', '"p11.png": -1').replace('"p11.png", 1', '"p11.png", -1')
+    (tmp_path / name.partition(",")[0]).write_text(below)
+    with pytest.raises(BadFile, match=r"the class -1 of 'p11\.png', below 0"):
+        labels_of_pictures([tmp_path / each for each in SAID], facts("digits"))
 
 
 def test_a_list_that_lacks_pictures_or_has_a_rival(tmp_path):

@@ -127,6 +127,21 @@ WRONG = {
     "other classes": (lambda s: small(num_classes=4).state_dict(), r"classifier.weight of shape"),
     "other depth": (lambda s: small(name="convnet3-w8").state_dict(), "unexpected .*features.8"),
     "not a number": (lambda s: {**s, "classifier.bias": torch.full((5,), torch.nan)}, "finite"),
+    "infinity in float32": (
+        lambda s: {**s, "classifier.bias": torch.full((5,), 1e300, dtype=torch.float64)},
+        "finite",
+    ),
+    "without values": (
+        lambda s: {k: v.to("meta") for k, v in s.items()},
+        r"plain real numbers in features\.0\.weight, got a tensor without values",
+    ),
+    "sparse": (lambda s: {**s, "classifier.weight": s["classifier.weight"].to_sparse()}, "sparse"),
+    "complex": (lambda s: {k: v.to(torch.complex64) for k, v in s.items()}, "torch.complex64"),
+    "whole numbers": (lambda s: {k: v.to(torch.int64) for k, v in s.items()}, "torch.int64"),
+    "float8": (
+        lambda s: {k: v.to(torch.float8_e4m3fn) for k, v in s.items()},
+        "torch.float8_e4m3fn",
+    ),
     "no tensors": (lambda s: {"epoch": 3}, "epoch that hold no tensor"),
     "empty": (lambda s: {}, "empty dictionary"),
     "a number": (lambda s: 3, "a state dict, got int"),

@@ -11,7 +11,7 @@ import sys
 from cyclopts import App
 from cyclopts.exceptions import CycloptsError, UnusedCliTokensError
 
-from ddranking import __version__
+from ddranking import __version__, interrupt
 from ddranking.errors import BadInput, DDRankingError
 
 app = App(
@@ -64,11 +64,8 @@ def main(arguments: list[str] | None = None) -> int:
         where = f"{error.filename}: " if error.filename else ""
         return _complain(f"{where}{error.strerror or error}")
     except KeyboardInterrupt:
-        print(
-            "Interrupted. What is finished is kept: run the same command again to go on.",
-            file=sys.stderr,
-        )
-        return 130
+        print(interrupt.LINE, file=sys.stderr)
+        return interrupt.CODE
     return answer if isinstance(answer, int) else 0
 
 

@@ -22,6 +22,7 @@ LISTS = ("labels.csv", "labels.json", "labels.txt", "metadata.csv")
 NAME_COLUMNS = ("file_name", "filename", "file", "image", "name", "path")
 CLASS_COLUMNS = ("label", "class", "class_id", "target", "y")
 MAX_LIST_BYTES = 32 << 20
+BELOW_ZERO = re.compile(r"[-\u2212]\s*[0-9.]+")
 MOST_ENTRIES, LONGEST_LINE, MOST_COLUMNS = 1_000_000, 10_000, 100
 
 
@@ -46,11 +47,14 @@ def read_list(path: Path) -> dict[str, str]:
     """The class of each picture by the picture's own name, without folders.
 
     Raises:
-        BadFile: not of the form, too long, or two classes for one name.
+        BadFile: not of the form, too long, two classes for one name, or a number below 0.
     """
     try:
         text = read_bounded(path, MAX_LIST_BYTES).decode("utf-8-sig")
-        rows = _json_rows(json.loads(text)) if path.suffix == ".json" else _text_rows(text, path)
+        if path.suffix == ".json":
+            rows = _json_rows(json.loads(text, object_pairs_hook=_once))
+        else:
+            rows = _text_rows(text, path)
         return _by_name(rows)
     except OSError as error:
         raise BadFile(
@@ -70,8 +74,20 @@ def _by_name(rows: Iterable[tuple[str, str]]) -> dict[str, str]:
         name = PurePosixPath(place.strip().replace("\\", "/")).name
         if found.setdefault(name, said.strip()) != said.strip():
             raise ValueError(f"two classes for {name!r}")
+        if BELOW_ZERO.fullmatch(said.strip()):
+            raise ValueError(f"the class {said.strip()[:40]} of {name!r}, below 0")
         if len(found) > MOST_ENTRIES:
             raise ValueError(f"more than {MOST_ENTRIES} pictures")
+    return found
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object whose names stand once: by itself the reader keeps the last in silence."""
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise ValueError(f"{name[:80]!r} twice")
+        found[name] = value
     return found
 
 

@@ -25,6 +25,10 @@ from ddranking.errors import BadFile
 State = dict[str, torch.Tensor]
 
 WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "network")
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+"""Types of the numbers that a network's own are filled with."""
+COUNTS = (*FLOATS, torch.int32, torch.int64)
+"""The same of the whole numbers in which batch norm counts its batches."""
 PREFIXES = ("module.", "_orig_mod.")
 """What DataParallel and torch.compile put before every name."""
 
@@ -162,6 +166,14 @@ def _check_fits(path: Path, model: torch.nn.Module, state: State) -> None:
             hint="Choose the model (depth, width, norm) that the checkpoint was trained with",
         )
     for name, value in state.items():
+        kind = _kind(value, own[name])
+        if kind:
+            raise BadFile(
+                str(path),
+                expected=f"plain real numbers in {name}",
+                got=kind,
+                hint="Save model.state_dict() of a network in float32, on the CPU",
+            )
         if value.shape != own[name].shape:
             raise BadFile(
                 str(path),
@@ -169,8 +181,18 @@ def _check_fits(path: Path, model: torch.nn.Module, state: State) -> None:
                 got=f"{tuple(value.shape)}",
                 hint="Check image size, number of classes, depth and width",
             )
-        if value.is_floating_point() and not torch.isfinite(value).all():
+        if value.is_floating_point() and not torch.isfinite(value.to(own[name].dtype)).all():
             raise BadFile(str(path), expected=f"finite numbers in {name}", got="NaN or infinity")
+
+
+def _kind(value: torch.Tensor, own: torch.Tensor) -> str:
+    """What a tensor is that cannot fill a network's own; nothing for one that can."""
+    wrong = {
+        "a tensor without values (of the device meta)": value.is_meta,
+        "a sparse tensor": value.layout is not torch.strided,
+        str(value.dtype): value.dtype not in (FLOATS if own.is_floating_point() else COUNTS),
+    }
+    return next((kind for kind, holds in wrong.items() if holds), "")
 
 
 def _some(names: list[Any]) -> str:

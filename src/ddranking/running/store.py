@@ -44,7 +44,7 @@ def read_observation(path: Path) -> Observation | None:
     except (ValueError, RecursionError):  # pydantic's ValidationError is a ValueError
         return None
     except OSError as error:
-        if error.errno == errno.EFBIG:
+        if error.errno in (errno.EFBIG, errno.EINVAL):  # too large, or a pipe and no file
             return None
         raise
 

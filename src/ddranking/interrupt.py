@@ -1,0 +1,65 @@
+"""Ctrl-C at the command line, also while libraries are imported.
+
+Python raises KeyboardInterrupt in whatever runs at that moment. In the middle of an import this is
+a library's own code, which may take it for a part that is not installed and go on, print a
+traceback of its own, or abort. So an import is not interrupted: it is waited for, and the process
+ends with it where it takes longer than ``PATIENCE``.
+
+This module imports nothing but the standard library, and little of that: it is loaded first.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from types import FrameType
+
+CODE = 130
+"""Exit code of an interrupted command."""
+LINE = "Interrupted. What is finished is kept: run the same command again to go on."
+PATIENCE = 0.2
+"""Seconds from Ctrl-C to the end of the process, where an import takes longer than that."""
+STEP = 0.05
+"""Seconds until it is asked again whether the import is over."""
+
+
+class _Waiting:
+    """A handler of signals that raises KeyboardInterrupt as soon as no import is interrupted."""
+
+    def __init__(self) -> None:
+        self.since: float | None = None
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        if not importing(frame):
+            self.since = None
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            raise KeyboardInterrupt
+        now = time.monotonic()
+        if self.since is None:
+            self.since = now
+        if now - self.since > PATIENCE:
+            # As a killed process loses no finished training, neither does this one.
+            os.write(2, f"{LINE}\n".encode())
+            os._exit(CODE)
+        signal.setitimer(signal.ITIMER_REAL, STEP)
+
+
+def watch() -> None:
+    """Handles Ctrl-C from now on, for the rest of the process. For a command's main thread alone.
+
+    Where the signal is ignored, as in a shell's background jobs, it stays so.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        handler = _Waiting()
+        signal.signal(signal.SIGINT, handler)
+        signal.signal(signal.SIGALRM, handler)
+
+
+def importing(frame: FrameType | None) -> bool:
+    """Whether a frame, or one that called it, is of Python's import system."""
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False
