@@ -21,10 +21,17 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+    from pydantic_core import ErrorDetails
 
 LONGEST = 600
 """Characters of each part of a message."""
+
+MOST_FAULTS = 1000
+"""So many faults of one file are looked at; see :func:`first_fault`."""
 
 
 class DDRankingError(Exception):
@@ -54,10 +61,32 @@ class BadInput(DDRankingError):
         if hint:
             message = f"{message.rstrip('.')}. {hint}"
         # File names and contents are quoted here: no control character may reach the terminal.
-        super().__init__("".join(c if c.isprintable() else " " for c in " ".join(message.split())))
+        super().__init__(printable(" ".join(message.split()), " "))
 
     def __reduce__(self):
         return (_rebuild, (type(self), self.what, self.expected, self.got, self.hint))
+
+
+def printable(text: object, instead: str = "?") -> str:
+    """Text out of a stranger's file for a terminal: one line, ``instead`` of control characters."""
+    return "".join(each if each.isprintable() else instead for each in str(text))
+
+
+def first_fault(error: ValidationError) -> ErrorDetails:
+    """The first fault that pydantic found.
+
+    It tells all of them or none, about 2 KB each. So of a file with more than ``MOST_FAULTS`` only
+    their number is told.
+    """
+    faults = error.error_count()
+    if faults <= MOST_FAULTS:
+        return error.errors(include_url=False)[0]
+    return {
+        "type": "too_many",
+        "loc": (),
+        "msg": f"at most {MOST_FAULTS:,} faults",
+        "input": f"{faults:,} faults",
+    }
 
 
 def _cut(text: str) -> str:

@@ -65,6 +65,31 @@ def test_a_broken_record_stops_or_is_listed_with_file_and_reason(make_record, tm
     assert not report.ok and report.findings[0].file
 
 
+OTHER_BYTES = {
+    "UTF-16": lambda text: text.encode("utf-16"),
+    "UTF-32": lambda text: text.encode("utf-32"),
+    "escaped": lambda text: text.replace("ddranking.record", r"\u0064dranking.record").encode(),
+}
+
+
+@pytest.mark.parametrize("how", OTHER_BYTES)
+def test_a_record_by_other_bytes_is_not_passed_by(make_record, tmp_path, how):
+    save(make_record("A"), tmp_path / "a.json")
+    (tmp_path / "b.json").write_bytes(OTHER_BYTES[how](make_record("B").to_json()))
+    reading = read_records([tmp_path], skip_invalid=True)
+    assert len(reading.files) + len(reading.skipped) == 2
+    if how != "escaped":
+        with pytest.raises(BadFile, match=r"b\.json: expected JSON in UTF-8"):
+            load_records([tmp_path])
+        assert not check([tmp_path]).ok
+
+
+def test_other_json_of_many_values_is_not_read(tmp_path):
+    (tmp_path / "other.json").write_text("[" + "{}," * 1_000_000 + "{}]")
+    with pytest.raises(BadFile, match="at most 1,000,000 values"):
+        load_records([tmp_path])
+
+
 def test_a_hundred_megabytes_are_refused_without_being_read(tmp_path):
     with (tmp_path / "huge.json").open("wb") as file:
         file.truncate(100 << 20)

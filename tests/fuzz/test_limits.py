@@ -12,6 +12,8 @@ import io
 import json
 import resource
 import struct
+import subprocess
+import sys
 import tracemalloc
 import zipfile
 import zlib
@@ -118,7 +120,11 @@ MIB = 1 << 20
 
 CASES: dict[str, tuple[str, Callable[[], bytes], str]] = {
     "record": ("record", sparse((32 * MIB) + 1), "at most 32 MiB"),
-    "record, nested": ("record", lambda: b'{"ddranking.record/":' + b"[" * MIB, "JSON"),
+    "record, nested": (
+        "record",
+        lambda: b'{"ddranking.record/":' + b"[" * MIB,
+        "at most 1,000,000 values",
+    ),
     "reference": ("reference", sparse((32 * MIB) + 1), "more than 33,554,432 bytes"),
     "recipe": ("recipe", sparse(MIB + 1), "at most 1 MiB"),
     "recipe, aliases": ("recipe", lambda: LAUGHS.encode(), "more than 10000 values"),
@@ -233,7 +239,7 @@ def test_the_picture_of_a_record_is_not_decoded(tmp_path) -> None:
 
 @pytest.mark.parametrize("name", ["record", "reference", "recipe", "track"])
 def test_what_has_no_end_is_not_read_to_it(name) -> None:
-    """A device tells no size."""
+    """A device tells no size, and a pipe no end."""
     from ddranking.protocol.recipe import find_recipe
     from ddranking.protocol.track import find_track
     from ddranking.running.references import load_reference
@@ -245,5 +251,110 @@ def test_what_has_no_end_is_not_read_to_it(name) -> None:
         "recipe": lambda path: find_recipe(str(path)),
         "track": lambda path: find_track(str(path)),
     }
-    with one_gib_more(), pytest.raises(BadInput, match="a file of more than"):
+    with one_gib_more(), pytest.raises(BadInput, match="not a regular file"):
         find[name](Path("/dev/zero"))
+
+
+MANY = {str(name): {} for name in range(16_000)}
+ALL_FAULTS = {
+    "observations": b'{"schema": "ddranking.record/1","observations":['
+    + b"{}," * 300_000
+    + b"{}]}",
+    "numbers": b'{"schema": "ddranking.record/1","observations":[' + b"1," * 1_400_000 + b"1]}",
+    "some numbers": b'{"schema": "ddranking.record/1","observations":[' + b"1," * 49_000 + b"1]}",
+    "fields": json.dumps({"schema": "ddranking.record/1"} | MANY).encode(),
+    "many fields": json.dumps({str(name): 1 for name in range(600_000)}).encode(),
+    "each field": json.dumps(
+        dict.fromkeys(
+            [
+                "entry",
+                "track",
+                "recipe",
+                "unified",
+                "dataset",
+                "real_hard",
+                "observations",
+                "selection",
+                "scores",
+                "verification",
+                "created",
+            ],
+            MANY,
+        )
+        | {"schema": "ddranking.record/1"}
+    ).encode(),
+    "accuracies": json.dumps(
+        {"schema": "ddranking.record/1", "scores": {"accuracy": MANY}, "selection": MANY}
+    ).encode(),
+    "key again": b'{"schema": "ddranking.record/1","entry":{' + b'"x":{},' * 490_000 + b'"y":1}}',
+    "long text": b'{"picture":"' + "\U0001f600".encode() + b"a" * (20 << 20) + b'"}',
+}
+"""Records of a few MiB in which everything is wrong: pydantic tells of each fault."""
+
+REFUSES = """
+import json, pathlib, sys, time
+from ddranking.distilled.header import make_card
+from ddranking.errors import BadInput
+from ddranking.protocol.recipe import find_recipe
+from ddranking.protocol.track import find_track
+from ddranking.board.reading import read_records
+from ddranking.running.references import load_reference
+from ddranking.scoring.record import load_record
+
+read = {
+    "record": load_record,
+    "board": lambda path: read_records([path.parent]),
+    "reference": load_reference,
+    "recipe": lambda path: find_recipe(str(path)),
+    "track": lambda path: find_track(str(path)),
+    "card": lambda path: make_card(json.loads(path.read_text())),
+}
+
+def most():
+    status = pathlib.Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
+
+before = most()
+start = time.process_time()
+for kind, name in (pair.split("=", 1) for pair in sys.argv[1:]):
+    try:
+        read[kind](pathlib.Path(name))
+        assert kind == "board", "what is no record is passed by"
+    except BadInput as error:
+        assert len(str(error)) < 2000 and chr(10) not in str(error)
+print(json.dumps({"mib": most() - before, "seconds": time.process_time() - start}))
+"""
+
+
+def what_it_takes(*files: str) -> dict[str, float]:
+    """Memory and processor time that a fresh process needs to refuse ``KIND=FILE`` each."""
+    done = subprocess.run(
+        [sys.executable, "-c", REFUSES, *files], capture_output=True, text=True, check=True
+    )
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("name", ALL_FAULTS)
+def test_a_record_that_is_all_faults_takes_little(tmp_path, name) -> None:
+    file = tmp_path / "record.json"
+    file.write_bytes(ALL_FAULTS[name])
+    took = what_it_takes(f"record={file}", f"board={file}", f"reference={file}")
+    assert took["mib"] < 512 and took["seconds"] < 20
+
+
+def test_other_files_that_are_all_faults_take_little(tmp_path) -> None:
+    keys = {str(name): 1 for name in range(60_000)}
+    (tmp_path / "card.json").write_text(json.dumps(keys))
+    (tmp_path / "order.json").write_text(json.dumps({"class_order": [1] * 400_000}))
+    (tmp_path / "list.yaml").write_text("training: [" + "1," * 500_000 + "1]")
+    (tmp_path / "keys.yaml").write_text("\n".join(f"k{name}: 1" for name in range(4_900)))
+    took = what_it_takes(
+        f"card={tmp_path}/card.json",
+        f"card={tmp_path}/order.json",
+        *(
+            f"{kind}={tmp_path}/{name}.yaml"
+            for kind in ("recipe", "track")
+            for name in ("list", "keys")
+        ),
+    )
+    assert took["mib"] < 256 and took["seconds"] < 20

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import copy
 import json
-from typing import Annotated, Any
+import pickle
+from typing import Annotated
 
 import pytest
 from pydantic import Field, ValidationError
 
-from ddranking.protocol.frozen import Frozen
+from ddranking.protocol.frozen import Frozen, FrozenDict, FrozenList, Plain
 from ddranking.protocol.once import LONGEST, once
 
 
 class Rule(Frozen):
     epochs: int
     rates: tuple[float, ...] = ()
-    more: dict[str, Any] = Field(default_factory=dict)
+    more: Plain = Field(default_factory=FrozenDict)
 
 
 class File(Frozen):
@@ -69,3 +71,79 @@ def test_a_copy_derives_its_own() -> None:
     rule = read({"epochs": 3})
     assert rule.canonical == b'{"epochs":3,"more":{},"rates":[]}'
     assert rule.model_copy(update={"epochs": 4}).canonical == b'{"epochs":4,"more":{},"rates":[]}'
+
+
+CHANGES = {
+    "set": lambda found: found["a"].__setitem__("b", 2),
+    "delete": lambda found: found.__delitem__("a"),
+    "or": lambda found: found.__ior__({"a": 1}),
+    "update": lambda found: found.update(a=1),
+    "setdefault": lambda found: found.setdefault("c", 1),
+    "pop": lambda found: found.pop("a"),
+    "popitem": lambda found: found.popitem(),
+    "clear": lambda found: found.clear(),
+    "append": lambda found: found["a"]["b"].append(3),
+    "extend": lambda found: found["a"]["b"].extend([3]),
+    "item": lambda found: found["a"]["b"].__setitem__(0, 3),
+    "slice": lambda found: found["a"]["b"].__delitem__(slice(None)),
+    "sort": lambda found: found["a"]["b"].sort(),
+    "add": lambda found: found["a"]["b"].__iadd__([3]),
+    "times": lambda found: found["a"]["b"].__imul__(2),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_is_shared_does_not_change(change) -> None:
+    value = {"epochs": 3, "more": {"a": {"b": [2, 1]}}}
+    with pytest.raises(TypeError, match="make a copy"):
+        CHANGES[change](read(value).more)
+    assert read(value).more == value["more"]
+
+
+def test_frozen_values_are_written_copied_and_sent_as_plain_ones() -> None:
+    rule = read({"epochs": 3, "more": {"a": [{"b": 1}]}})
+    assert rule.model_dump_json() == '{"epochs":3,"rates":[],"more":{"a":[{"b":1}]}}'
+    assert rule.canonical == b'{"epochs":3,"more":{"a":[{"b":1}]},"rates":[]}'
+    for other in (pickle.loads(pickle.dumps(rule)), copy.deepcopy(rule)):
+        assert other == rule and other is not rule
+        assert isinstance(other.more, FrozenDict) and isinstance(other.more["a"], FrozenList)
+
+
+def unchanging(value: object) -> bool:
+    """Whether nothing in a value can be changed."""
+    if isinstance(value, Frozen):
+        return all(unchanging(getattr(value, name)) for name in type(value).model_fields)
+    if isinstance(value, FrozenDict):
+        return all(map(unchanging, value.values()))
+    if isinstance(value, FrozenList | tuple):
+        return all(map(unchanging, value))
+    return value is None or isinstance(value, str | int | float)
+
+
+def test_what_records_share_is_unchanging(make_record) -> None:
+    from ddranking.protocol.rules import Network, PublishedWeights, Teacher
+    from ddranking.scoring.record import record_of
+
+    content = make_record(recipe="dsa").to_json().encode()
+    first, second = record_of(content), record_of(content)
+    assert first.dataset is second.dataset and first.track is second.track
+    for shared in (first.dataset, first.track, first.recipe):
+        assert unchanging(shared)
+    for one in first.observations:
+        assert all(map(unchanging, (one.trial.training, one.trial.training_set, one.environment)))
+    space = {"kind": "standardized", "mean": [0.5], "std": [0.5]}
+    network = Network(model="resnet18", weights=PublishedWeights(), space=space)
+    assert unchanging(Teacher(networks=(network,)))
+    assert not unchanging({"mean": [0.5]})
+
+
+def test_a_record_cannot_change_another(make_record) -> None:
+    from ddranking.scoring.record import record_of
+
+    content = make_record().to_json().encode()
+    space = record_of(content).dataset.space
+    with pytest.raises(TypeError):
+        space["kind"] = "other"
+    with pytest.raises(TypeError):
+        space["mean"][0] = 9.0
+    assert record_of(content).dataset.space["kind"] == "standardized"

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ddranking.errors import BadFile, BadInput, Skipped
+from ddranking.scoring.bounded import refuse_many_values
 from ddranking.scoring.record import Record, content_of, record_of
 
 MARK = b'"ddranking.record/'
@@ -82,11 +83,12 @@ def says_record(content: bytes, what: str = "record") -> bool:
     """
     if MARK in content:
         return True
+    refuse_many_values(content, what)
     try:
-        json.loads(content)
+        values = json.loads(content)  # by other bytes too: UTF-16, or signs written as \u0064
     except (ValueError, RecursionError) as error:
         raise BadFile(what, expected="JSON", got=str(error)[:160]) from None
-    return False
+    return isinstance(values, dict) and str(values.get("schema")).startswith(MARK.decode()[1:])
 
 
 def _candidates(paths: Iterable[PathLike]) -> Iterator[tuple[Path, bool]]:

@@ -19,7 +19,7 @@ from rich.text import Text
 
 from ddranking.board.content import content, invalidated_id, track_title
 from ddranking.board.ranking import Board, rank
-from ddranking.errors import BadInput, Skipped
+from ddranking.errors import BadInput, Skipped, printable
 from ddranking.files import write_whole
 from ddranking.scoring.record import Record
 from ddranking.scoring.statistics import Estimate
@@ -124,7 +124,7 @@ def text_table(board: Board) -> Table:
     """A board as a table for the terminal: ranks, scores and percentages with their intervals."""
     track = board.track
     table = Table(
-        title=Text(f"{track_title(track)}   w = {board.w:g}, {track.seeds} seeds"),
+        title=Text(f"{printable(track_title(track))}   w = {board.w:g}, {track.seeds} seeds"),
         caption=Text(
             "Ranks: those that the seeds allow (paired, Holm-adjusted, 5 %). HLR: lower is better; "
             "IOR: higher. Brackets and ±: 95 % intervals over seeds."
@@ -145,7 +145,7 @@ def text_table(board: Board) -> Table:
         table.add_row(
             str(row.place),
             row.ranks,
-            Text(f"{row.record.entry.method} ({', '.join(marks)})"),  # no markup from records
+            Text(printable(f"{row.record.entry.method} ({', '.join(marks)})")),
             f"{row.ddrs.mean:.3f} [{row.ddrs.low:.3f}, {row.ddrs.high:.3f}]",
             _percent(row.hlr),
             _percent(row.ior),

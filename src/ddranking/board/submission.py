@@ -25,6 +25,7 @@ from ddranking.board.content import SHORT, tidy, track_title
 from ddranking.board.ranking import Row, as_released, entry_id, rank, recipe_as_released
 from ddranking.board.reading import load_records, read_records
 from ddranking.board.replacing import missing, present_board, replacing
+from ddranking.errors import printable
 from ddranking.protocol.recipe import is_released, recipe_files
 from ddranking.protocol.track import tracks
 from ddranking.protocol.trial import IMPLEMENTATION
@@ -86,7 +87,8 @@ class Report:
         for name in ("File", "", "Finding"):
             table.add_column(name, overflow="fold")  # a path is not cut
         for finding in self.findings:
-            table.add_row(Text(finding.file), finding.severity, Text(finding.message))
+            file, message = Text(printable(finding.file)), Text(printable(finding.message))
+            table.add_row(file, finding.severity, message)
         return table
 
     def changes_table(self) -> Table:
@@ -96,8 +98,8 @@ class Report:
             table.add_column(name)
         for change in self.changes:
             table.add_row(
-                Text(change.track),
-                Text(change.entry),
+                Text(printable(change.track)),
+                Text(printable(change.entry)),
                 "new" if change.before is None else str(change.before),
                 "unranked" if change.after is None else str(change.after),
                 change.ranks,

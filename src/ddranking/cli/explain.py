@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from ddranking.errors import BadInput
+from ddranking.errors import BadInput, printable
 
 if TYPE_CHECKING:
     from ddranking.scoring.decomposition import Decomposition
@@ -53,7 +53,7 @@ def _print(record: Record, made: Decomposition) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    print(f"{record.entry.method}: {record.track.id}, recipe {record.recipe.id}")
+    print(printable(f"{record.entry.method}: {record.track.id}, recipe {record.recipe.id}"))
     table = Table()
     for column in ("", "distilled images", "random images"):
         table.add_column(column, justify="left" if not column else "right")

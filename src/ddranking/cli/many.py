@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ddranking.api import Rules, Runtime, pool, studies
 from ddranking.cli.score import check_writable, default_record_path
-from ddranking.errors import BadInput
+from ddranking.errors import BadInput, printable
 
 if TYPE_CHECKING:
     from ddranking.running.studies import Prepared, Studies
@@ -90,7 +90,7 @@ def _train(prepared: Prepared, targets: dict[str, Path], order: Order) -> list[d
     known = many.work.known()
     told = dict.fromkeys(line for study in many.studies for line in study.told)
     for line in (*told, *_preamble(many, len(known))):
-        print(line, file=sys.stderr)
+        print(printable(line), file=sys.stderr)
     written: list[dict[str, Any]] = []
 
     def whole(study: Study, observations: Any) -> None:

@@ -12,7 +12,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from ddranking.cli.options import WHOLE
-from ddranking.errors import BadInput
+from ddranking.errors import BadInput, printable
 
 board = App(name="board", help="Build, check and look at the ranking page.")
 
@@ -54,7 +54,7 @@ def compare(
             )
     alphas = a.alpha(w), b.alpha(w)
     seen = compare_paired(alphas[0].values, alphas[1].values)
-    names = [f"{record.entry.method} ({record.recipe.name})" for record in (a, b)]
+    names = [printable(f"{record.entry.method} ({record.recipe.name})") for record in (a, b)]
     words = {1: f"{names[0]} is better", -1: f"{names[1]} is better", 0: "cannot be told apart"}
     if json_:
         answer = {
@@ -152,7 +152,8 @@ def invalidate(record: Path, *, reason: str, by: str, date: str | None = None) -
 
     marked = load_record(record).invalidate(reason=reason, by=by, date=day(date))
     marked.save(record)
-    print(f"{marked.entry.method} on {marked.track.id} is out of the ranking: {reason.strip()}")
+    entry = printable(f"{marked.entry.method} on {marked.track.id}")
+    print(f"{entry} is out of the ranking: {printable(reason.strip())}")
 
 
 @board.command

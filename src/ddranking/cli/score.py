@@ -15,7 +15,7 @@ from cyclopts import Parameter
 
 from ddranking.api import Rules, Runtime, pool, study
 from ddranking.cli.options import PLACE, WHOLE
-from ddranking.errors import BadInput
+from ddranking.errors import BadInput, printable
 from ddranking.protocol.recipe import is_released
 
 if TYPE_CHECKING:
@@ -189,7 +189,8 @@ def plan(
     Console().print(table)
     if made.real_hard is not None:
         value = made.real_hard.accuracies[0]
-        print(f"real_hard: {value:.1%}, {made.real_hard.kind} ({made.real_hard.source})")
+        source = printable(made.real_hard.source)
+        print(f"real_hard: {value:.1%}, {made.real_hard.kind} ({source})")
     for line in made.told:
         print(line)
     print(f"{len(known)} of {made.plan.total} trainings are known; store: {made.store.folder}")
@@ -286,7 +287,7 @@ def run_study(made: Study, where: Runtime, part: Shard | None = None) -> Record 
     known = made.known()
     slow = unfused(made.workbench, made.plan.track, crew)
     for line in (*made.told, *_preamble(made, len(known)), *slow):
-        print(line, file=sys.stderr)
+        print(printable(line), file=sys.stderr)
     bar = TrainingProgress(made.entry.method, made.outlook(known), len(known), made.plan.roles)
     with bar, crew as workers:
         known = made.run(workers, bar, part)
@@ -336,7 +337,7 @@ def print_record(record: Record) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    print(f"{record.entry.method}: {record.track.id}, recipe {record.recipe.id}")
+    print(printable(f"{record.entry.method}: {record.track.id}, recipe {record.recipe.id}"))
     table = Table()
     for column in ("", "mean", "95 % interval", "n"):
         table.add_column(column, justify="left" if not column else "right")
@@ -357,7 +358,7 @@ def print_record(record: Record) -> None:
     Console().print(table)
     if record.real_hard.kind == "reported":
         value = record.real_hard.accuracies[0]
-        print(f"real_hard {value:.1%} is reported: {record.real_hard.source}")
+        print(f"real_hard {value:.1%} is reported: {printable(record.real_hard.source)}")
 
 
 def default_record_path(made: Study) -> Path:

@@ -15,7 +15,7 @@ from cyclopts import Parameter
 from ddranking.api import Runtime, dataset, given_weights, load, pool
 from ddranking.cli.options import PLACE, WHOLE
 from ddranking.cli.score import RuntimeOptions, check_writable
-from ddranking.errors import BadInput, ValueOutOfRange
+from ddranking.errors import BadInput, ValueOutOfRange, printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -143,7 +143,7 @@ def _prepare(
 def _train(work: Repeat, where: Runtime):
     from ddranking.cli.progress import TrainingProgress
 
-    method, known = work.record.entry.method, work.known()
+    method, known = printable(work.record.entry.method), work.known()
     crew = pool(work.workbench, where)
     left = work.outlook(known)
     total = len(work.trials)

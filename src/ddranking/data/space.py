@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 
 from ddranking.data import whitening
 from ddranking.data.images import Constants, Images, read_rows
-from ddranking.errors import BadInput, UnknownName
+from ddranking.errors import BadInput, UnknownName, first_fault
 
 CHUNK = 8192
 """Images converted at a time, so that no float copy larger than the answer is ever made."""
@@ -115,7 +115,7 @@ def parse_space(value: str | Mapping[str, Any] | Space, dataset: HasConstants) -
         try:
             value = SPACE.validate_python(dict(value))
         except ValidationError as error:
-            first = error.errors()[0]
+            first = first_fault(error)
             where = ".".join(str(part) for part in first["loc"])
             raise BadInput(
                 "space",

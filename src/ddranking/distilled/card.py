@@ -14,11 +14,6 @@ SCHEMA = "ddranking.distilled/1"
 TRAINING_FIELDS = ("dataset", "ipc", "space", "soft_label_kind")
 
 
-def printable(text: object) -> str:
-    """Text out of a stranger's file for a message: control characters become question marks."""
-    return "".join(each if each.isprintable() else "?" for each in str(text))
-
-
 def _printable(text: str) -> str:
     """Control characters would let a card forge lines of a terminal or a log."""
     if not text.isprintable():

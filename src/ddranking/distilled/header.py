@@ -12,8 +12,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ddranking.distilled.card import Card, printable
-from ddranking.errors import BadDistilledSet, BadFile, BadInput
+from ddranking.distilled.card import Card
+from ddranking.errors import BadDistilledSet, BadFile, BadInput, first_fault, printable
 
 #: A header holds a handful of tensors and a card. A larger one is an attack or another kind of
 #: file, and is refused before anything is allocated.
@@ -107,7 +107,7 @@ def make_card(fields: dict[str, Any], what: str = "card") -> Card:
     try:
         return Card.model_validate(fields)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False)[0]
+        first = first_fault(error)
         where = ".".join(map(printable, first["loc"]))
         unknown = first["type"] == "extra_forbidden"
         words = (

@@ -7,13 +7,13 @@ kind in a table of the same names, and a contract test holds the two together. I
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from ddranking.protocol.augmentations import Augmentation
 from ddranking.protocol.augmentations import Dsa as Dsa
-from ddranking.protocol.frozen import Digest, Frozen, Rate, Share
+from ddranking.protocol.frozen import Digest, Frozen, Plain, Rate, Share
 
 
 class Sgd(Frozen):
@@ -148,7 +148,7 @@ class Network(Frozen):
 
     model: Annotated[str, Field(max_length=200)] | None = None
     weights: Weights = TrackWeights()
-    space: dict[str, Any] | None = None
+    space: Plain | None = None
 
     @model_validator(mode="after")
     def _model_with_weights(self) -> Network:

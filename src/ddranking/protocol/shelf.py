@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from ddranking.errors import BadFile, BadProtocol
+from ddranking.errors import BadFile, BadProtocol, first_fault
 from ddranking.files import read_bounded
 from ddranking.protocol.frozen import Frozen
 
@@ -72,7 +72,18 @@ def read_yaml(path: Path, what: str) -> dict[str, Any]:
 
 
 class _Loader(yaml.SafeLoader):
-    """The safe loader, for which a key stands once: YAML's own keeps the last one in silence."""
+    """The safe loader, for which a key stands once: YAML's own keeps the last one in silence.
+
+    It stops at ``MAX_YAML_VALUES``: a node takes a hundred times its text.
+    """
+
+    nodes = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        self.nodes += 1
+        if self.nodes > MAX_YAML_VALUES:
+            raise ValueError(f"more than {MAX_YAML_VALUES} values")
+        return super().compose_node(parent, index)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
@@ -129,7 +140,7 @@ def looks_like_path(name: str) -> bool:
 
 def explain(error: ValidationError, what: str) -> BadProtocol:
     """The first fault of a pydantic error as one line: which field, what is wrong, what came."""
-    fault = error.errors(include_url=False)[0]
+    fault = first_fault(error)
     steps = [str(step) for step in fault["loc"] if not _INTERNAL.match(str(step))]
     field = f"{what}, field {'.'.join(steps)}" if steps else what
     given = fault.get("input")

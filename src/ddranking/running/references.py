@@ -14,12 +14,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import FailFast, Field, ValidationError
 
 from ddranking.errors import BadFile, StoreUnusable
 from ddranking.files import read_bounded, write_whole
 from ddranking.protocol.rules import Frozen
 from ddranking.protocol.shelf import explain
+from ddranking.scoring.bounded import bounded
 from ddranking.scoring.observation import Fraction, Observation
 from ddranking.scoring.record import MAX_RECORD_BYTES
 
@@ -44,7 +45,7 @@ class Reference(Frozen):
     student: Annotated[str, Field(max_length=200)]
     title: Text = ""
     reported: Reported | None = None
-    observations: tuple[Observation, ...] = ()
+    observations: Annotated[tuple[Observation, ...], FailFast()] = ()
 
     def to_json(self) -> str:
         """Indented JSON with sorted keys: equal references are equal bytes."""
@@ -85,7 +86,8 @@ def load_reference(path: Path) -> Reference:
         BadProtocol: a field that does not validate.
     """
     try:
-        values = json.loads(read_bounded(path, MAX_RECORD_BYTES))
+        content = read_bounded(path, MAX_RECORD_BYTES)
+        values = json.loads(bounded(content, Reference, f"reference {path}"))
     except OSError as error:
         raise BadFile(
             f"reference {path}", expected="a readable file", got=error.strerror or str(error)

@@ -150,7 +150,7 @@ class Store:
             raise self._unusable(error) from None
 
     def weights(self, key: str) -> Path | None:
-        """The file of weights kept for a trial, or None; a damaged one, or another's, is removed."""
+        """The file of weights kept for a trial, or None; one damaged or of another is removed."""
         path = self._path(key, ".safetensors")
         try:
             status = path.stat()

@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from ddranking.protocol.once import once
+from ddranking.protocol.recipe import Text
 from ddranking.protocol.rules import Frozen
 from ddranking.protocol.trial import Trial
 
@@ -35,13 +36,13 @@ class Outcome(Frozen):
 class Environment(Frozen):
     """Where a training ran; part of the provenance, never of a trial's key."""
 
-    ddranking: str
-    commit: str | None = None
-    torch: str
-    python: str
-    device: str
+    ddranking: Text
+    commit: Text | None = None
+    torch: Text
+    python: Text
+    device: Text
     threads: int
-    platform: str
+    platform: Text
 
 
 class Observation(Frozen):

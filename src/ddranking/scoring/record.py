@@ -15,25 +15,28 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, FailFast, Field, ValidationError, model_validator
 
-from ddranking.errors import BadFile, BadInput, BadProtocol, StoreUnusable
+from ddranking.errors import BadFile, BadInput, BadProtocol, StoreUnusable, first_fault
 from ddranking.files import read_bounded, write_whole
 from ddranking.protocol.canonical import canonical_json
+from ddranking.protocol.frozen import Plain
 from ddranking.protocol.once import once
 from ddranking.protocol.plan import ArmPlan, Entry, Plan, RealCopy, make_plan
-from ddranking.protocol.recipe import Recipe
+from ddranking.protocol.recipe import Recipe, Text
 from ddranking.protocol.rules import Frozen
 from ddranking.protocol.shelf import explain
 from ddranking.protocol.track import Track
 from ddranking.protocol.trial import IMPLEMENTATION, OPTIONAL, Arm, Digest
 from ddranking.scoring import metrics
+from ddranking.scoring.bounded import bounded
 from ddranking.scoring.marks import Invalidation, Verification, fault_of
 from ddranking.scoring.observation import Fraction, Observation, validation_accuracies
 from ddranking.scoring.statistics import Estimate, estimate
 
 SCHEMA = "ddranking.record/1"
 MAX_RECORD_BYTES = 32 << 20
+MAX_SPACE_BYTES = 100_000
 LATER = ("ars", "ior_unified")
 """Scores that only some records have."""
 
@@ -41,16 +44,16 @@ SCORED: tuple[Arm, ...] = ("syn_hard", "syn_any", "rdm_any")
 """The arms that every score trains; ``real_hard`` and :data:`OPTIONAL` join where asked for."""
 TOLERANCE = 1e-9
 
-Text = Annotated[str, Field(max_length=2000)]
 Link = Annotated[str, Field(max_length=500, pattern=r"^https://[^\s<>\"']+$")]
 
 
 def _finite(space: dict[str, Any]) -> dict[str, Any]:
-    canonical_json(space)  # raises a ValueError for 1e999, which reads as infinity
+    if len(canonical_json(space)) > MAX_SPACE_BYTES:  # a ValueError for 1e999, too: infinity
+        raise ValueError(f"at most {MAX_SPACE_BYTES:,} bytes of JSON")
     return space
 
 
-Space = Annotated[dict[str, Any], AfterValidator(_finite)]
+Space = Annotated[Plain, AfterValidator(_finite)]
 
 
 class EntryCard(Frozen):
@@ -126,13 +129,13 @@ class Record(Frozen):
     unified: Annotated[Recipe, once(Recipe)] | None = None
     dataset: Annotated[DatasetCopy, once(DatasetCopy)]
     real_hard: RealHard
-    observations: tuple[Observation, ...]
+    observations: Annotated[tuple[Observation, ...], FailFast()]
     implementation: Annotated[int, Field(ge=1)] = IMPLEMENTATION
     selection: dict[str, Selection]
     scores: Scores
     trust: Literal["self-measured", "verified"] = "self-measured"
     verification: Verification | None = None
-    notes: tuple[Text, ...] = ()
+    notes: Annotated[tuple[Text, ...], FailFast()] = ()
     picture: Annotated[str, Field(max_length=400_000, pattern=r"^[A-Za-z0-9+/=]*$")] | None = None
     invalidated: Invalidation | None = None
     created: Annotated[str, Field(max_length=40)]
@@ -305,14 +308,15 @@ def record_of(content: bytes, what: str = "record") -> Record:
 
     Strict: a number is a number, never a text that looks like one.
     """
+    content = bounded(content.removeprefix(BOM_UTF8), Record, what)
     try:
         if b"NaN" in content or b"Infinity" in content:  # as constants they are no JSON
             json.loads(content, parse_constant=_no_constants)
-        return Record.model_validate_json(content.removeprefix(BOM_UTF8), strict=True)
+        return Record.model_validate_json(content, strict=True)
     except ValidationError as error:
-        fault = error.errors(include_url=False)[0]
+        fault = first_fault(error)
         if fault["type"] == "json_invalid":
-            raise BadFile(what, expected="JSON", got=fault["msg"][:160]) from None
+            raise BadFile(what, expected="JSON in UTF-8", got=fault["msg"][:160]) from None
         raise explain(error, what) from None
     except BadProtocol as error:
         where = f"{what}, {error.what}"
