@@ -59,6 +59,33 @@ def test_an_import_is_not_interrupted_and_not_waited_for_long(
     assert time.monotonic() - start < 20
 
 
+LOST = """
+import signal, time
+from ddranking import interrupt
+signal.signal(signal.SIGINT, signal.default_int_handler)
+interrupt.watch()
+try:
+    try:
+        signal.raise_signal(signal.SIGINT)
+    except BaseException:
+        print("lost", flush=True)
+    try:
+        time.sleep(30)
+    finally:
+        time.sleep(3 * interrupt.AGAIN)
+        print("tidied up", flush=True)
+except KeyboardInterrupt:
+    interrupt.handled()
+    print("handled", flush=True)
+time.sleep(2 * interrupt.AGAIN)
+"""
+
+
+def test_an_interrupt_that_somebody_swallows_comes_again_and_disturbs_no_tidying_up() -> None:
+    done = subprocess.run([sys.executable, "-c", LOST], capture_output=True, text=True, timeout=25)
+    assert (done.returncode, done.stdout) == (0, "lost\ntidied up\nhandled\n"), done.stderr
+
+
 def test_an_ignored_signal_stays_ignored() -> None:
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:

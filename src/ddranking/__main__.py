@@ -17,6 +17,7 @@ def main() -> None:
 
         code = run()
     except KeyboardInterrupt:  # before there was a command to interrupt
+        interrupt.handled()
         print(interrupt.LINE, file=sys.stderr)
         code = interrupt.CODE
     if code == interrupt.CODE:

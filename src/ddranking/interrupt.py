@@ -3,7 +3,8 @@
 Python raises KeyboardInterrupt in whatever runs at that moment. In the middle of an import this is
 a library's own code, which may take it for a part that is not installed and go on, print a
 traceback of its own, or abort. So an import is not interrupted: it is waited for, and the process
-ends with it where it takes longer than ``PATIENCE``.
+ends with it where it takes longer than ``PATIENCE``. Elsewhere, too, code may catch whatever is
+raised and go on; so the interrupt is raised again until somebody handles it.
 
 This module imports nothing but the standard library, and little of that: it is loaded first.
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from types import FrameType
 
@@ -22,6 +24,8 @@ PATIENCE = 0.2
 """Seconds from Ctrl-C to the end of the process, where an import takes longer than that."""
 STEP = 0.05
 """Seconds until it is asked again whether the import is over."""
+AGAIN = 0.5
+"""Seconds until it is asked whether the interrupt is being handled or was lost."""
 
 
 class _Waiting:
@@ -31,9 +35,13 @@ class _Waiting:
         self.since: float | None = None
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGALRM and isinstance(sys.exception(), KeyboardInterrupt):
+            # What was interrupted is tidying up.
+            signal.setitimer(signal.ITIMER_REAL, AGAIN)
+            return
         if not importing(frame):
             self.since = None
-            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.setitimer(signal.ITIMER_REAL, AGAIN)
             raise KeyboardInterrupt
         now = time.monotonic()
         if self.since is None:
@@ -54,6 +62,13 @@ def watch() -> None:
         handler = _Waiting()
         signal.signal(signal.SIGINT, handler)
         signal.signal(signal.SIGALRM, handler)
+
+
+def handled() -> None:
+    """The interrupt has reached the command line: it is not raised again."""
+    if isinstance(signal.getsignal(signal.SIGALRM), _Waiting):
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, signal.SIG_IGN)  # one may be on its way already
 
 
 def importing(frame: FrameType | None) -> bool:

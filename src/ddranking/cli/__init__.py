@@ -64,6 +64,7 @@ def main(arguments: list[str] | None = None) -> int:
         where = f"{error.filename}: " if error.filename else ""
         return _complain(f"{where}{error.strerror or error}")
     except KeyboardInterrupt:
+        interrupt.handled()
         print(interrupt.LINE, file=sys.stderr)
         return interrupt.CODE
     return answer if isinstance(answer, int) else 0
