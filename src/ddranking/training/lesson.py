@@ -91,14 +91,14 @@ class Lesson:
         On a GPU an epoch is asked for and not waited for. Other lessons may run between epochs.
         """
         rules = self.trial.training
-        views = _stream(self.trial, "labels")
+        views, draws = _stream(self.trial, "labels"), draws_itself(self.network, self.trial.student)
         with self.place():
             self._total = torch.zeros((), device=self.device)
             self.data = prepared(rules.labels, self.data)
             step, planned = self._step(rules, self._total), self._planned(rules)
         count = -(-len(self.data.images) // rules.batch_size)
         for epoch in range(rules.epochs):
-            with self.place(), self._chance(epoch):
+            with self.place(), self._chance(epoch) if draws else nullcontext():
                 self.network.train()
                 self._total.zero_()
                 wanted = targets(rules.labels, self.data, epoch, views)
@@ -110,8 +110,6 @@ class Lesson:
 
     def _chance(self, epoch: int) -> AbstractContextManager[None]:
         """What a network with dropout draws from: torch's own generators, seeded for this epoch."""
-        if not draws_itself(self.network, self.trial.student):
-            return nullcontext()
         return forked(seeds.derive(self.trial.seed, "network", epoch), self.device)
 
     def mean_loss(self) -> float | None:
