@@ -22,8 +22,9 @@ from ddranking.protocol.recipe import find_recipe
 from ddranking.protocol.search import Rule
 from ddranking.protocol.track import find_track
 from ddranking.protocol.trial import OPTIONAL
+from ddranking.scoring.derivation import SCORED, RealHard, derive
 from ddranking.scoring.observation import Environment, Observation, Outcome
-from ddranking.scoring.record import SCORED, DatasetCopy, EntryCard, RealHard, Record, derive
+from ddranking.scoring.record import DatasetCopy, EntryCard, Record
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from ddranking.cli import main
-from ddranking.scoring.record import load_record
+from ddranking.scoring.recordfile import load_record
 
 SOURCE = Path(__file__).resolve().parents[1] / "src" / "ddranking"
 

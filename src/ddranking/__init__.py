@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from ddranking.protocol.recipe import Recipe
     from ddranking.protocol.track import Track
     from ddranking.running.study import RealChoice
-    from ddranking.scoring.record import Record, load_record
+    from ddranking.scoring.record import Record
+    from ddranking.scoring.recordfile import load_record
 
 __version__: str
 
@@ -32,7 +33,7 @@ _HOMES = {
     "Track": "protocol.track",
     "dataset": "api",
     "load": "api",
-    "load_record": "scoring.record",
+    "load_record": "scoring.recordfile",
     "pack": "distilled.importers",
     "score": "api",
     "study": "api",

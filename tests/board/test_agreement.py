@@ -13,7 +13,7 @@ from ddranking.board.ranking import LEVEL, rank
 from ddranking.board.site import build
 from ddranking.board.unified import under_unified
 from ddranking.scoring.decomposition import decompose
-from ddranking.scoring.record import RealHard
+from ddranking.scoring.derivation import RealHard
 from ddranking.scoring.statistics import estimate
 
 WEIGHTS = (0.0, 1e-6, 0.25, 0.5, 0.819, 1.0)

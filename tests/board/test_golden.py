@@ -15,7 +15,7 @@ import pytest
 from scipy.special import stdtrit
 
 from ddranking.board.ranking import LEVEL, place, separated, tie_groups
-from ddranking.scoring.record import alpha_estimate, ddrs_estimate
+from ddranking.scoring.derivation import alpha_estimate, ddrs_estimate
 from ddranking.scoring.statistics import estimate
 
 GOLDEN = Path(__file__).with_name("golden.json")

@@ -13,7 +13,9 @@ from ddranking.board.content import content
 from ddranking.board.ranking import LEVEL, common_reference, place, rank, separated
 from ddranking.board.reported import reported_tables
 from ddranking.errors import ValueOutOfRange
-from ddranking.scoring.record import Invalidation, RealHard, parse_record
+from ddranking.scoring.derivation import RealHard
+from ddranking.scoring.record import Invalidation
+from ddranking.scoring.recordfile import parse_record
 from ddranking.scoring.statistics import compare_paired, holm
 
 

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 import yaml
 
-from ddranking.scoring.record import load_record
+from ddranking.scoring.recordfile import load_record
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "examples" / "records-repository"

@@ -16,7 +16,8 @@ from ddranking.board.content import phrase, tidy
 from ddranking.board.ranking import rank
 from ddranking.board.site import as_script, build, text_table
 from ddranking.errors import BadInput
-from ddranking.scoring.record import Invalidation, Record, load_record
+from ddranking.scoring.record import Invalidation, Record
+from ddranking.scoring.recordfile import load_record
 
 HOSTILE = "</script><img src=x onerror=window.hit=1><b>'\"`${1}&amp;\u202e\x07{{7*7}}"
 

@@ -15,7 +15,7 @@ from ddranking.cli import _GROUPS, app, main
 from ddranking.cli.tables import Kind
 from ddranking.distilled.artifact import load
 from ddranking.models import build
-from ddranking.scoring.record import load_record
+from ddranking.scoring.recordfile import load_record
 
 from .conftest import SCORE, tree
 

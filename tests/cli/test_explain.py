@@ -30,7 +30,7 @@ def test_it_says_what_each_step_gave(file, capsys) -> None:
 
 
 def test_json_is_the_decomposition(file, capsys) -> None:
-    from ddranking.scoring.record import load_record
+    from ddranking.scoring.recordfile import load_record
 
     assert main(["explain", str(file), "--json"]) == 0
     made = decompose(load_record(file).accuracy)

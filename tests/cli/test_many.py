@@ -7,7 +7,7 @@ from ddranking import api
 from ddranking.distilled.artifact import save
 from ddranking.methods.baselines import make
 from ddranking.running.store import Store
-from ddranking.scoring.record import load_record
+from ddranking.scoring.recordfile import load_record
 
 from .conftest import SCORE, tree
 

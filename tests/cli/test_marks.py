@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from ddranking.board.site import build
-from ddranking.scoring.record import load_record
+from ddranking.scoring.recordfile import load_record
 
 from .conftest import SCORE, tree
 

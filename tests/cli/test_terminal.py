@@ -67,7 +67,7 @@ def test_a_record_that_was_scored_or_handed_over(make, capsys) -> None:
 
     from ddranking.board.ranking import rank
     from ddranking.board.site import text_table
-    from ddranking.scoring.record import load_record
+    from ddranking.scoring.recordfile import load_record
 
     record = load_record(make())
     print_record(record)

@@ -403,7 +403,7 @@ def _put(folder: Path, name: str, content: bytes) -> Path:
 
 def _read_record(folder: Path, content: bytes) -> object:
     from ddranking.board.reading import says_record
-    from ddranking.scoring.record import content_of, record_of
+    from ddranking.scoring.recordfile import content_of, record_of
 
     read = content_of(_put(folder, "record.json", content))
     return record_of(read).to_json() if says_record(read) else None

@@ -243,7 +243,7 @@ def test_what_has_no_end_is_not_read_to_it(name) -> None:
     from ddranking.protocol.recipe import find_recipe
     from ddranking.protocol.track import find_track
     from ddranking.running.references import load_reference
-    from ddranking.scoring.record import load_record
+    from ddranking.scoring.recordfile import load_record
 
     find = {
         "record": load_record,
@@ -299,7 +299,7 @@ from ddranking.protocol.recipe import find_recipe
 from ddranking.protocol.track import find_track
 from ddranking.board.reading import read_records
 from ddranking.running.references import load_reference
-from ddranking.scoring.record import load_record
+from ddranking.scoring.recordfile import load_record
 
 read = {
     "record": load_record,

@@ -122,7 +122,7 @@ def unchanging(value: object) -> bool:
 
 def test_what_records_share_is_unchanging(make_record) -> None:
     from ddranking.protocol.rules import Network, PublishedWeights, Teacher
-    from ddranking.scoring.record import record_of
+    from ddranking.scoring.recordfile import record_of
 
     content = make_record(recipe="dsa").to_json().encode()
     first, second = record_of(content), record_of(content)
@@ -138,7 +138,7 @@ def test_what_records_share_is_unchanging(make_record) -> None:
 
 
 def test_a_record_cannot_change_another(make_record) -> None:
-    from ddranking.scoring.record import record_of
+    from ddranking.scoring.recordfile import record_of
 
     content = make_record().to_json().encode()
     space = record_of(content).dataset.space

@@ -32,7 +32,8 @@ from ddranking.running import study as study_module
 from ddranking.running.local import Pool
 from ddranking.running.store import Store, read_observation
 from ddranking.running.study import RealChoice
-from ddranking.scoring.record import Record, load_record
+from ddranking.scoring.record import Record
+from ddranking.scoring.recordfile import load_record
 
 from .conftest import TRAININGS
 from .processes import Nursery, alive, children, wait_until

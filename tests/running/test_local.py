@@ -139,7 +139,7 @@ def command(candidate, tmp_path):
 @pytest.mark.slow
 def test_killed_half_way_and_started_again(command, tmp_path) -> None:
     """kill -9 of the parent: its workers end too, and a second run trains what is missing."""
-    from ddranking.scoring.record import load_record
+    from ddranking.scoring.recordfile import load_record
 
     store = tmp_path / "store"
 

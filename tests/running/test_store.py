@@ -81,7 +81,7 @@ def test_many_writers_of_the_same_trials(store, seen) -> None:
 WRITER = """
 import sys
 from ddranking.running.store import Store
-from ddranking.scoring.record import load_record
+from ddranking.scoring.recordfile import load_record
 store = Store(sys.argv[2])
 for _ in range(20):
     for each in load_record(sys.argv[1]).observations[:6]:

@@ -11,7 +11,7 @@ from ddranking.errors import BadProtocol
 from ddranking.running.local import Pool
 from ddranking.running.workbench import Workbench
 from ddranking.running.worker import Task, perform
-from ddranking.scoring.record import parse_record
+from ddranking.scoring.recordfile import parse_record
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 SOFT = ("labels={kind: stored}", "loss={kind: soft_cross_entropy}")

@@ -17,7 +17,8 @@ from ddranking.methods.baselines import make
 from ddranking.running.local import Pool, devices
 from ddranking.running.study import RealChoice
 from ddranking.running.work import Shard
-from ddranking.scoring.record import Record, load_record
+from ddranking.scoring.record import Record
+from ddranking.scoring.recordfile import load_record
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 TRAININGS = 12  # see conftest.py

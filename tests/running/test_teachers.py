@@ -18,7 +18,7 @@ from ddranking.running.store import Store
 from ddranking.running.study import prepare, usual_space
 from ddranking.running.teachers import Look, between, teacher
 from ddranking.running.verify import prepare_repeat
-from ddranking.scoring.record import parse_record
+from ddranking.scoring.recordfile import parse_record
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

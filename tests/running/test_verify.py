@@ -8,7 +8,8 @@ from ddranking.methods.baselines import make
 from ddranking.running.local import Pool, devices
 from ddranking.running.store import Store
 from ddranking.running.verify import ARMS, draw_seeds, prepare_repeat
-from ddranking.scoring.record import Invalidation, Record, load_record, parse_record
+from ddranking.scoring.record import Invalidation, Record
+from ddranking.scoring.recordfile import load_record, parse_record
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -87,7 +88,7 @@ def test_a_record_of_halving_is_verified_as_any_other(make_study, prepare, tmp_p
 
 def test_other_results_do_not_agree(scored, prepare) -> None:
     """An author who adds twenty points to every final: the record is whole, and not repeatable."""
-    from ddranking.scoring.record import derive
+    from ddranking.scoring.derivation import derive
 
     _, record = scored
     better = tuple(

@@ -9,7 +9,8 @@ import pytest
 
 from ddranking.errors import BadFile, BadProtocol
 from ddranking.scoring.bounded import MAX_PART_BYTES, MAX_PART_VALUES, MAX_VALUES, bounded
-from ddranking.scoring.record import Record, record_of
+from ddranking.scoring.record import Record
+from ddranking.scoring.recordfile import record_of
 
 
 @pytest.fixture

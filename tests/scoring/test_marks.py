@@ -7,7 +7,8 @@ import pytest
 
 from ddranking.errors import BadInput, BadProtocol
 from ddranking.scoring.marks import Rerun, Verification, agreement, day
-from ddranking.scoring.record import Record, parse_record
+from ddranking.scoring.record import Record
+from ddranking.scoring.recordfile import parse_record
 
 AGAIN = {"syn_any": (0.281, 0.288, 0.283, 0.271, 0.289), "syn_hard": (0.28, 0.29, 0.27, 0.28, 0.3)}
 

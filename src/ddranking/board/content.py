@@ -19,9 +19,10 @@ from ddranking.board.unified import unified_recipe
 from ddranking.errors import Skipped
 from ddranking.protocol.recipe import Recipe
 from ddranking.protocol.track import Track
+from ddranking.scoring.derivation import RealHard
 from ddranking.scoring.marks import Verification
 from ddranking.scoring.observation import Environment
-from ddranking.scoring.record import RealHard, Record
+from ddranking.scoring.record import Record
 
 LONG, SHORT = 2000, 200
 SHOWN = {"L", "M", "N", "P", "S", "Z"}

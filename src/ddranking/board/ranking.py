@@ -28,7 +28,8 @@ from ddranking.protocol.canonical import content_hash
 from ddranking.protocol.recipe import Recipe, is_released, recipe_files
 from ddranking.protocol.track import Track, tracks
 from ddranking.scoring import metrics
-from ddranking.scoring.record import DatasetCopy, RealHard, Record, alpha_estimate, ddrs_estimate
+from ddranking.scoring.derivation import RealHard, alpha_estimate, ddrs_estimate
+from ddranking.scoring.record import DatasetCopy, Record
 from ddranking.scoring.statistics import Estimate, estimate
 
 LEVEL = 0.05

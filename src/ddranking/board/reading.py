@@ -12,7 +12,8 @@ from pathlib import Path
 
 from ddranking.errors import BadFile, BadInput, Skipped
 from ddranking.scoring.bounded import refuse_many_values
-from ddranking.scoring.record import Record, content_of, record_of
+from ddranking.scoring.record import Record
+from ddranking.scoring.recordfile import content_of, record_of
 
 MARK = b'"ddranking.record/'
 APART = "reference"

@@ -15,7 +15,8 @@ from typing import Any, Literal
 from ddranking.board.ranking import entry_id
 from ddranking.board.reading import read_records
 from ddranking.errors import BadInput
-from ddranking.scoring.record import SCORED, Record
+from ddranking.scoring.derivation import SCORED
+from ddranking.scoring.record import Record
 
 PathLike = str | os.PathLike[str]
 Told = tuple[Literal["error", "warning"], str]

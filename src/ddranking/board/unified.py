@@ -16,7 +16,7 @@ import numpy as np
 
 from ddranking.board.ranking import Board, Row, place, separated
 from ddranking.protocol.recipe import Recipe
-from ddranking.scoring.record import alpha_estimate
+from ddranking.scoring.derivation import alpha_estimate
 from ddranking.scoring.statistics import Estimate
 
 

@@ -32,7 +32,7 @@ def explain(
     """
     from ddranking.cli.score import check_writable
     from ddranking.scoring.decomposition import decompose
-    from ddranking.scoring.record import load_record
+    from ddranking.scoring.recordfile import load_record
 
     loaded = load_record(record)
     made = decompose(loaded.accuracy, f"record {record}")

@@ -36,7 +36,7 @@ def compare(
         exit code 0 where one is better beyond chance, 1 where the seeds cannot tell them apart.
     """
     from ddranking.scoring.metrics import ddrs
-    from ddranking.scoring.record import load_record
+    from ddranking.scoring.recordfile import load_record
     from ddranking.scoring.statistics import compare_paired
 
     a, b = load_record(first), load_record(second)
@@ -148,7 +148,7 @@ def invalidate(record: Path, *, reason: str, by: str, date: str | None = None) -
         date: YYYY-MM-DD of the mark; today by default.
     """
     from ddranking.scoring.marks import day
-    from ddranking.scoring.record import load_record
+    from ddranking.scoring.recordfile import load_record
 
     marked = load_record(record).invalidate(reason=reason, by=by, date=day(date))
     marked.save(record)

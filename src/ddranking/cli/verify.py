@@ -127,7 +127,7 @@ def _prepare(
     from ddranking.running.store import Store
     from ddranking.running.verify import prepare_repeat
     from ddranking.running.workbench import Workbench
-    from ddranking.scoring.record import load_record
+    from ddranking.scoring.recordfile import load_record
 
     seen, distilled = load_record(record), load(artifact)
     bench = Workbench(

@@ -22,7 +22,7 @@ from ddranking.protocol.rules import Frozen
 from ddranking.protocol.shelf import explain
 from ddranking.scoring.bounded import bounded
 from ddranking.scoring.observation import Fraction, Observation
-from ddranking.scoring.record import MAX_RECORD_BYTES
+from ddranking.scoring.recordfile import MAX_RECORD_BYTES
 
 SCHEMA = "ddranking.reference/1"
 

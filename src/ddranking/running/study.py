@@ -29,8 +29,9 @@ from ddranking.running.store import Store
 from ddranking.running.work import Work
 from ddranking.running.workbench import Workbench
 from ddranking.scoring import metrics
+from ddranking.scoring.derivation import SCORED, RealHard, derive
 from ddranking.scoring.observation import Observation
-from ddranking.scoring.record import SCORED, DatasetCopy, EntryCard, RealHard, Record, derive
+from ddranking.scoring.record import DatasetCopy, EntryCard, Record
 from ddranking.training import augment
 
 

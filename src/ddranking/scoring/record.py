@@ -9,39 +9,43 @@ from __future__ import annotations
 
 import json
 import os
-from codecs import BOM_UTF8
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, FailFast, Field, ValidationError, model_validator
 
-from ddranking.errors import BadFile, BadInput, BadProtocol, StoreUnusable, first_fault
-from ddranking.files import read_bounded, write_whole
+from ddranking.errors import BadInput, StoreUnusable
+from ddranking.files import write_whole
 from ddranking.protocol.canonical import canonical_json
 from ddranking.protocol.frozen import Plain
 from ddranking.protocol.once import once
-from ddranking.protocol.plan import ArmPlan, Entry, Plan, RealCopy, make_plan
+from ddranking.protocol.plan import Entry, Plan, RealCopy, make_plan
 from ddranking.protocol.recipe import Recipe, Text
 from ddranking.protocol.rules import Frozen
 from ddranking.protocol.shelf import explain
 from ddranking.protocol.track import Track
 from ddranking.protocol.trial import IMPLEMENTATION, OPTIONAL, Arm, Digest
-from ddranking.scoring import metrics
-from ddranking.scoring.bounded import bounded
+from ddranking.scoring.derivation import (
+    SCORED,
+    RealHard,
+    Scores,
+    Selection,
+    alpha_estimate,
+    ars_estimate,
+    ddrs_estimate,
+    derive,
+)
 from ddranking.scoring.marks import Invalidation, Verification, fault_of
-from ddranking.scoring.observation import Fraction, Observation, validation_accuracies
-from ddranking.scoring.statistics import Estimate, estimate
+from ddranking.scoring.observation import Observation
+from ddranking.scoring.statistics import Estimate
 
 SCHEMA = "ddranking.record/1"
-MAX_RECORD_BYTES = 32 << 20
 MAX_SPACE_BYTES = 100_000
 LATER = ("ars", "ior_unified")
 """Scores that only some records have."""
 
-SCORED: tuple[Arm, ...] = ("syn_hard", "syn_any", "rdm_any")
-"""The arms that every score trains; ``real_hard`` and :data:`OPTIONAL` join where asked for."""
 TOLERANCE = 1e-9
 
 Link = Annotated[str, Field(max_length=500, pattern=r"^https://[^\s<>\"']+$")]
@@ -77,42 +81,6 @@ class DatasetCopy(Frozen):
     title: Annotated[str, Field(max_length=200)]
     digest: Digest
     space: Space
-
-
-class RealHard(Frozen):
-    """The whole-set accuracy: measured (one value a seed) or reported (one value, with source)."""
-
-    kind: Literal["measured", "reported"]
-    accuracies: Annotated[tuple[Fraction, ...], Field(min_length=1)]
-    source: Text
-
-
-class Scores(Frozen):
-    """Derived estimates at weight 0.5; ``accuracy`` holds each arm's test accuracy.
-
-    ``ars`` is the augmentation-robust score at g = 0.5, ``ior_unified`` the improvement over random
-    under the unified recipe; None where their arms were not trained.
-    """
-
-    accuracy: dict[str, Estimate]
-    hlr: Estimate
-    ior: Estimate
-    alpha: Estimate
-    ddrs: Estimate
-    ars: Estimate | None = None
-    ior_unified: Estimate | None = None
-
-
-class Selection(Frozen):
-    """How one arm's learning rate was chosen: mean validation accuracy of each rate over seeds.
-
-    ``seeds`` says over how many, where it is not all of them for every rate.
-    """
-
-    rates: tuple[float, ...]
-    mean_validation: tuple[Fraction, ...] | None = None
-    seeds: tuple[int, ...] | None = None
-    selected: float
 
 
 class Record(Frozen):
@@ -272,191 +240,6 @@ class Record(Frozen):
                 hint="All trainings are in the store: repeat the command with another --out.",
             ) from None
         return target
-
-
-def load_record(path: str | os.PathLike[str]) -> Record:
-    """Reads and checks a record.
-
-    Raises:
-        BadFile: missing, over 32 MiB, not JSON, or nested too deeply.
-        BadProtocol: a field that does not validate or does not follow from the observations.
-    """
-    return record_of(content_of(path), f"record {path}")
-
-
-def content_of(path: str | os.PathLike[str]) -> bytes:
-    """The bytes of a record's file.
-
-    Raises:
-        BadFile: it cannot be read, or is over 32 MiB.
-    """
-    file = Path(path)
-    try:
-        if file.stat().st_size > MAX_RECORD_BYTES:
-            raise BadFile(
-                f"record {file}", expected=f"at most {MAX_RECORD_BYTES >> 20} MiB", got="more"
-            )
-        return read_bounded(file, MAX_RECORD_BYTES)
-    except OSError as error:
-        raise BadFile(
-            f"record {file}", expected="a readable file", got=error.strerror or str(error)
-        ) from None
-
-
-def record_of(content: bytes, what: str = "record") -> Record:
-    """A record from the bytes of its file; see :func:`load_record` for the errors.
-
-    Strict: a number is a number, never a text that looks like one.
-    """
-    content = bounded(content.removeprefix(BOM_UTF8), Record, what)
-    try:
-        if b"NaN" in content or b"Infinity" in content:  # as constants they are no JSON
-            json.loads(content, parse_constant=_no_constants)
-        return Record.model_validate_json(content, strict=True)
-    except ValidationError as error:
-        fault = first_fault(error)
-        if fault["type"] == "json_invalid":
-            raise BadFile(what, expected="JSON in UTF-8", got=fault["msg"][:160]) from None
-        raise explain(error, what) from None
-    except BadProtocol as error:
-        where = f"{what}, {error.what}"
-        raise BadProtocol(where, expected=error.expected, got=error.got, hint=error.hint) from None
-    except (ValueError, RecursionError) as error:
-        raise BadFile(what, expected="JSON", got=str(error)[:160]) from None
-
-
-def parse_record(values: Any, what: str = "record") -> Record:
-    """A record from parsed JSON, as strict as :func:`record_of`; the same errors."""
-    try:
-        content = json.dumps(values, allow_nan=False).encode()
-    except (TypeError, ValueError, RecursionError) as error:
-        raise BadFile(what, expected="JSON", got=str(error)[:160]) from None
-    return record_of(content, what)
-
-
-def _no_constants(name: str) -> float:
-    raise ValueError(f"{name} is not a number that a record may hold")
-
-
-def alpha_estimate(hlr: Estimate, ior: Estimate, w: float) -> Estimate:
-    """Per-seed alpha at weight ``w`` with its interval."""
-    return estimate([metrics.alpha(h, i, w) for h, i in zip(hlr.values, ior.values, strict=True)])
-
-
-def ddrs_estimate(alpha: Estimate) -> Estimate:
-    """DDRS of the mean alpha; the interval is the map of alpha's, clipped to alpha's range.
-
-    ``values`` maps each seed's alpha; ``std`` is their sample standard deviation.
-    """
-    values = [metrics.ddrs(value) for value in alpha.values]
-    ends = [metrics.ddrs(min(1.0, max(-1.0, end))) for end in (alpha.low, alpha.high)]
-    spread = estimate(values)
-    return spread.model_copy(
-        update={"mean": metrics.ddrs(alpha.mean), "low": ends[0], "high": ends[1]}
-    )
-
-
-def ars_estimate(accuracy: Mapping[str, Estimate], g: float = 0.5) -> Estimate | None:
-    """The augmentation-robust score of some arms' accuracies; None without those it needs."""
-    arms = ("syn_any", "rdm_any", "syn_noaug", "rdm_noaug")
-    if any(arm not in accuracy for arm in arms):
-        return None
-    seeds = zip(*(accuracy[arm].values for arm in arms), strict=True)
-    return ddrs_estimate(estimate([metrics.beta(sa, ra, sn, rn, g) for sa, ra, sn, rn in seeds]))
-
-
-def derive(
-    plan: Plan, observations: Iterable[Observation], real_hard: RealHard
-) -> tuple[dict[str, Selection], Scores]:
-    """Selected rates and estimates from observations, by the rules of the plan.
-
-    Raises:
-        BadProtocol: an observation is missing, double, or not part of the plan.
-    """
-    known: dict[str, Observation] = {}
-    for observation in observations:
-        if observation.key in known:
-            raise BadProtocol("observations", expected="each trial once", got=observation.key)
-        known[observation.key] = observation
-    validation = validation_accuracies(known)
-    selection, values, used = {}, {}, set()
-    for arm in plan.arms:
-        selection[arm.arm], values[arm.arm], keys = _arm(arm, known, validation)
-        used |= keys
-    for trial in plan.teachers:
-        if trial.key not in known:
-            raise BadProtocol("observations", expected="those of the teacher", got="none")
-        used.add(trial.key)
-    if used != known.keys():
-        raise BadProtocol(
-            "observations",
-            expected="only trials of the track and recipe",
-            got=f"{len(known.keys() - used)} others",
-        )
-    seeds = plan.track.seeds
-    real = values.get("real_hard", list(real_hard.accuracies))
-    if ("real_hard" in values) != (real_hard.kind == "measured"):
-        raise BadProtocol(
-            "real_hard", expected="observations where it is measured, none where it is reported"
-        )
-    if "real_hard" in values and tuple(real) != real_hard.accuracies:
-        raise BadProtocol("real_hard", expected="the accuracies of its observations")
-    if real_hard.kind == "reported" and len(real) == 1:
-        real = real * seeds
-    needed = {"syn_hard", "syn_any", "rdm_any"} - values.keys()
-    if needed or len(real) != seeds:
-        raise BadProtocol(
-            "observations",
-            expected=f"{seeds} seeds of every arm",
-            got=f"{', '.join(sorted(needed)) or 'real_hard'} incomplete",
-        )
-    hlr = estimate([metrics.hlr(r, s) for r, s in zip(real, values["syn_hard"], strict=True)])
-    ior = _ior(values, "any")
-    assert ior is not None, "both arms are there"
-    alpha = alpha_estimate(hlr, ior, 0.5)
-    accuracy = {arm: estimate(seen) for arm, seen in values.items()}
-    scores = Scores(
-        accuracy=accuracy,
-        hlr=hlr,
-        ior=ior,
-        alpha=alpha,
-        ddrs=ddrs_estimate(alpha),
-        ars=ars_estimate(accuracy),
-        ior_unified=_ior(values, "unified"),
-    )
-    return selection, scores
-
-
-def _ior(values: Mapping[str, Sequence[float]], recipe: str) -> Estimate | None:
-    """Improvement over random of the arms under one recipe; None where they were not trained."""
-    synthetic, random = values.get(f"syn_{recipe}"), values.get(f"rdm_{recipe}")
-    if synthetic is None or random is None:
-        return None
-    return estimate([metrics.ior(s, r) for s, r in zip(synthetic, random, strict=True)])
-
-
-def _arm(
-    arm: ArmPlan, known: Mapping[str, Observation], validation: Mapping[str, float]
-) -> tuple[Selection, list[float], set[str]]:
-    """The selected rate of one arm, its test accuracies in seed order, and the keys it uses."""
-    search = arm.standing(validation)
-    rate = search.selected
-    finals = [] if rate is None else [known.get(trial.key) for trial in arm.finals(rate)]
-    if rate is None or any(final is None for final in finals):
-        name: Arm = arm.arm
-        where = "in its search" if rate is None else f"at the selected rate {rate:g}"
-        raise BadProtocol(f"arm {name}", expected=f"{arm.total} trainings", got=f"fewer {where}")
-    accuracies = [final.outcome.test_accuracy for final in finals if final is not None]
-    means, asked = search.means, arm.asked(validation)
-    partial = len(asked) < len(arm.search)
-    selection = Selection(
-        rates=arm.rates,
-        mean_validation=tuple(means[rate] for rate in arm.rates) if means else None,
-        seeds=tuple(search.asked[rate] for rate in arm.rates) if partial else None,
-        selected=rate,
-    )
-    keys = {trial.key for trial in asked} | {final.key for final in finals if final}
-    return selection, [value for value in accuracies if value is not None], keys
 
 
 def _plain(value: Any) -> Any:
