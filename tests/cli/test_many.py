@@ -1,7 +1,10 @@
 import json
+import os
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save as save_tensors
 
 from ddranking import api
 from ddranking.distilled.artifact import save
@@ -181,8 +184,6 @@ def test_damage_and_conflicts_end_in_a_no(run, good, shards) -> None:
 
 
 def test_left_overs_are_counted_and_removed_on_demand(run, shards) -> None:
-    import os
-
     home = next(shards[0].rglob("*.json")).parent
     for name, age in (("old", 90_000), ("young", 0)):
         path = home / f".{name}.json.1.partial"
@@ -193,6 +194,28 @@ def test_left_overs_are_counted_and_removed_on_demand(run, shards) -> None:
     assert said.code == 0
     assert "1 unfinished files removed" in said.out
     assert [path.name for path in home.glob(".*")] == [".young.json.1.partial"]
+
+
+def test_weights_that_nobody_goes_on_from_are_removed_on_demand(run, shards) -> None:
+    store = Store(shards[0])
+    keys = [path.stem for path in sorted(shards[0].rglob("*.json"))][:2]
+    for key, days in zip(keys, (40, 20), strict=True):
+        store.put_weights(key, save_tensors({"w": torch.zeros(1)}))
+        kept = store.weights(key)
+        assert kept is not None
+        os.utime(kept, (kept.stat().st_mtime - days * 86_400,) * 2)
+    assert "2 files of weights (0.0 MB)" in run("store", "check", shards[0]).out
+    said = run("store", "check", shards[0], "--drop-weights", "30", "--json")
+    assert (said.code, json.loads(said.out)["weights"]) == (0, 1)
+    assert [store.weights(key) is None for key in keys] == [True, False]
+    assert all(store.get(key) for key in keys), "their trainings stay"
+
+
+@pytest.mark.parametrize("days", ["-1", "nan"])
+def test_days_are_a_number_from_zero_on(run, shards, days) -> None:
+    said = run("store", "check", shards[0], "--drop-weights", days)
+    assert said.code == 2
+    assert "--drop-weights: expected a number of days" in said.line
 
 
 @pytest.mark.parametrize("words", [("merge",), ("merge", "part1"), ("check", "nowhere")])

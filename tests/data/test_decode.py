@@ -1,4 +1,5 @@
 import io
+import os
 import warnings
 
 import numpy as np
@@ -7,7 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from ddranking.data.decode import BATCH, Encoded, decode_all, fit_into, is_grey, with_channels
+from ddranking.data.decode import (
+    BATCH,
+    Encoded,
+    decode_all,
+    fit_into,
+    is_grey,
+    size_of,
+    with_channels,
+)
 from ddranking.data.digest import image_hash
 from ddranking.errors import BadFile
 
@@ -156,3 +165,11 @@ def test_grey_is_told_from_colour_by_the_header() -> None:
     assert not is_grey(encoded(noise(8, 8)))
     with pytest.raises(BadFile):
         is_grey(b"nothing")
+
+
+def test_a_pipe_named_as_an_image_is_not_waited_for(tmp_path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    image = Encoded("pipe", tmp_path / "pipe.png")
+    for read in (size_of, lambda one: list(decode_all([one], 3, 8))):
+        with pytest.raises(BadFile, match="not a regular file"):
+            read(image)

@@ -1,4 +1,5 @@
 import gzip
+import os
 import pickle
 import struct
 
@@ -160,3 +161,10 @@ def test_nothing_is_found_where_nothing_is(tmp_path) -> None:
     assert find_idx(tmp_path, facts("mnist")) is None
     assert find_cifar(tmp_path, facts("cifar100")) is None
     assert find_svhn(tmp_path, facts("svhn")) is None
+
+
+@pytest.mark.parametrize("name", ["pipe", "pipe.gz"])
+def test_a_pipe_named_as_an_idx_file_is_not_waited_for(tmp_path, name) -> None:
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(BadFile, match="not a regular file"):
+        read_idx(tmp_path / name)

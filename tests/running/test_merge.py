@@ -154,7 +154,8 @@ def test_what_a_store_holds(stores, seen) -> None:
     left.write_text("{")
     before = files(store.folder)
     found = examine(store.folder)
-    assert (found.observations, found.weights) == (4, 1)
+    assert (found.observations, found.weights) == (4, [place(store, seen[0], ".safetensors")])
+    assert found.weight_bytes == found.weights[0].stat().st_size
     assert found.corrupt == [place(store, seen[1])]
     assert found.set_aside == [place(store, seen[2], ".json.corrupt")]
     assert found.unfinished == [left]
@@ -178,7 +179,7 @@ def test_a_score_may_finish_while_its_store_is_read(stores, seen, monkeypatch) -
     found = merge(a, [b.folder])
     assert (found.copied, found.weights, found.corrupt) == (2, 0, [])
     b.put_weights(seen[0].key, weights(1))
-    assert (examine(b.folder).weights, examine(b.folder).corrupt) == (0, [])
+    assert (examine(b.folder).weights, examine(b.folder).corrupt) == ([], [])
 
 
 def test_a_link_to_nothing_is_one_bad_file_among_others(stores, seen) -> None:

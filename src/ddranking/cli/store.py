@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
-from ddranking.errors import BadInput
+from ddranking.errors import BadInput, ValueOutOfRange
 
 if TYPE_CHECKING:
     from ddranking.running.merge import Examined, Merged
@@ -61,6 +61,7 @@ def check(
     folder: Path | None = None,
     *,
     clean: Annotated[bool, Parameter(negative="")] = False,
+    drop_weights: float | None = None,
     json_: Annotated[bool, Parameter(name="--json", negative="")] = False,
 ) -> int:
     """Read every file of a store: how many trainings it holds, and what is damaged or left over.
@@ -68,21 +69,28 @@ def check(
     Args:
         folder: the store; the user's own by default.
         clean: remove files that a killed writer left unfinished more than a day ago.
+        drop_weights: remove weights that were kept for more than so many days, as a search leaves
+            them that nobody resumes. The trainings stay; of such a search, the finals of the
+            selected rate are trained from the beginning.
         json_: print JSON.
 
     Returns:
         exit code 0 where every training reads back, 1 where one is damaged.
     """
     from ddranking.running.merge import examine
-    from ddranking.running.store import default_folder, sweep
+    from ddranking.running.store import DAY, default_folder, sweep
 
+    if drop_weights is not None and not drop_weights >= 0:  # nor is NaN
+        raise ValueOutOfRange("--drop-weights", expected="a number of days", got=f"{drop_weights}")
     place = folder or default_folder()
     found = examine(place)
-    removed = sweep(found.unfinished, time.time()) if clean else []
+    now = time.time()
+    removed = sweep(found.unfinished, now) if clean else []
+    dropped = [] if drop_weights is None else sweep(found.weights, now, drop_weights * DAY)
     if json_:
-        print(json.dumps(_examined(place, found, removed), indent=1))
+        print(json.dumps(_examined(place, found, removed, dropped), indent=1))
     else:
-        _print_examined(place, found, removed)
+        _print_examined(place, found, removed, dropped)
     return 1 if found.corrupt else 0
 
 
@@ -120,20 +128,25 @@ def _print_merged(target: Path, found: Merged) -> None:
         )
 
 
-def _examined(place: Path, found: Examined, removed: list[Path]) -> dict[str, object]:
+def _examined(
+    place: Path, found: Examined, removed: list[Path], dropped: list[Path]
+) -> dict[str, object]:
     return {
         "store": str(place),
         "observations": found.observations,
-        "weights": found.weights,
+        "weights": len(found.weights) - len(dropped),
         "corrupt": [str(path) for path in found.corrupt],
         "set_aside": [str(path) for path in found.set_aside],
         "unfinished": [str(path) for path in found.unfinished if path not in removed],
-        "removed": [str(path) for path in removed],
+        "removed": [str(path) for path in (*removed, *dropped)],
     }
 
 
-def _print_examined(place: Path, found: Examined, removed: list[Path]) -> None:
-    print(f"{found.observations} trainings and {found.weights} files of weights in {place}")
+def _print_examined(place: Path, found: Examined, removed: list[Path], dropped: list[Path]) -> None:
+    size = f" ({found.weight_bytes / 1e6:.1f} MB)" if found.weights else ""
+    print(
+        f"{found.observations} trainings and {len(found.weights)} files of weights{size} in {place}"
+    )
     for path in found.corrupt:
         print(f"damaged, is trained again when it is needed: {path}")
     for path in found.set_aside:
@@ -143,3 +156,5 @@ def _print_examined(place: Path, found: Examined, removed: list[Path]) -> None:
         print(f"{len(left)} unfinished files; --clean removes those older than a day")
     if removed:
         print(f"{len(removed)} unfinished files removed")
+    if dropped:
+        print(f"{len(dropped)} files of weights removed")

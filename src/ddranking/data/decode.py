@@ -17,6 +17,7 @@ import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -26,6 +27,7 @@ from PIL import Image
 
 from ddranking.data.digest import image_hash
 from ddranking.errors import BadFile, BadInput
+from ddranking.files import open_regular
 
 LOSSLESS = frozenset({"PNG", "BMP", "PPM"})
 """Formats that every decoder reads alike: their raw pixels count as the encoded bytes, so that a
@@ -152,10 +154,17 @@ def size_of(image: Encoded) -> tuple[int, int]:
         raise BadFile(image.where, expected="an image", got=_reason(error)) from error
 
 
-def _opened(content: bytes | Path) -> Image.Image:
+@contextmanager
+def _opened(content: bytes | Path) -> Iterator[Image.Image]:
     """The image, its header read and no pixel."""
-    source = io.BytesIO(content) if isinstance(content, bytes) else content
-    return Image.open(source, formats=FORMATS)
+    source = io.BytesIO(content) if isinstance(content, bytes) else open_regular(content)
+    with source, Image.open(source, formats=FORMATS) as image:
+        yield image
+
+
+def _whole(file: Path) -> bytes:
+    with open_regular(file) as stream:
+        return stream.read()
 
 
 def _processors() -> int:
@@ -171,7 +180,7 @@ def _decode_batch(batch: list[Encoded], channels: int, size: int) -> Decoded:
             if isinstance(content, np.ndarray):
                 one, digest = _resized_raw(content, size), image_hash(content.tobytes())
             else:
-                encoded = content if isinstance(content, bytes) else content.read_bytes()
+                encoded = content if isinstance(content, bytes) else _whole(content)
                 one, digest, lossless = _decoded(encoded, channels, size)
                 lossy |= not lossless
         except BadInput:

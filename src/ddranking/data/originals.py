@@ -17,7 +17,7 @@ import numpy as np
 from ddranking.data.catalog import DatasetFacts
 from ddranking.data.reading import Half, Reading
 from ddranking.errors import BadFile, MissingData
-from ddranking.files import read_bounded
+from ddranking.files import open_regular, read_bounded
 
 IDX_FILES = (
     "train-images-idx3-ubyte",
@@ -107,7 +107,7 @@ def read_idx(path: Path) -> np.ndarray:
     """
     try:
         if path.suffix == ".gz":
-            with gzip.open(path) as stream:
+            with open_regular(path) as packed, gzip.open(packed) as stream:
                 content = stream.read(MAX_IDX_BYTES + 1)  # a bomb is not unpacked any further
         else:
             content = read_bounded(path, MAX_IDX_BYTES)

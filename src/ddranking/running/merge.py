@@ -46,7 +46,8 @@ class Examined:
     """What a store holds, and which of its files are of no use."""
 
     observations: int = 0
-    weights: int = 0
+    weights: list[Path] = field(default_factory=list)
+    weight_bytes: int = 0
     corrupt: list[Path] = field(default_factory=list)
     set_aside: list[Path] = field(default_factory=list)
     unfinished: list[Path] = field(default_factory=list)
@@ -124,7 +125,8 @@ def examine(folder: Path) -> Examined:
         if content is None:
             continue
         if is_whole(content, path.stem):
-            found.weights += 1
+            found.weights.append(path)
+            found.weight_bytes += len(content)
         else:
             found.corrupt.append(path)
     found.set_aside = sorted(folder.glob("??/*.corrupt"))

@@ -54,14 +54,15 @@ def unfinished(folder: Path) -> list[Path]:
     return sorted(folder.glob("??/.*.partial"))
 
 
-def sweep(files: Iterable[Path], now: float) -> list[Path]:
-    """Removes unfinished files that nobody has written to for a day before ``now``.
+def sweep(files: Iterable[Path], now: float, age: float = DAY) -> list[Path]:
+    """Removes those files that nobody has written to for ``age`` seconds before ``now``.
 
     Younger ones stay: another process may be writing them.
 
     Args:
-        files: as :func:`unfinished` finds them.
+        files: as :func:`unfinished` finds them, or weights that were kept.
         now: by the clock that the files' times are of: another machine's, perhaps.
+        age: in seconds.
 
     Returns:
         what was removed.
@@ -69,7 +70,7 @@ def sweep(files: Iterable[Path], now: float) -> list[Path]:
     removed = []
     for path in files:
         with suppress(OSError):  # its writer has finished, or another process removed it
-            if now - path.stat().st_mtime > DAY:
+            if now - path.stat().st_mtime > age:
                 path.unlink()
                 removed.append(path)
     return removed
