@@ -40,7 +40,8 @@ def fuzz(name: str, seconds: int) -> None:
         import ddranking.distilled.importers
         import ddranking.running.store  # noqa: F401
 
-    from tests.fuzz.readers import READERS, attempt, changed, corpus
+    from tests.fuzz.changes import changed
+    from tests.fuzz.readers import READERS, attempt, corpus
 
     reader = READERS[name]
     print(READING, file=sys.stderr, flush=True)
@@ -54,7 +55,7 @@ def fuzz(name: str, seconds: int) -> None:
         chance = Random(seed)
         if chance.random() < 0.4:
             return atheris.Mutate(data, max_size)
-        return changed(reader, data, chance)[:max_size]
+        return changed(reader.change, data, chance)[:max_size]
 
     inputs, start = 0, time.process_time()
 

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from .readers import CORPUS, READERS, attempt, changed, corpus
+from .changes import changed
+from .readers import CORPUS, READERS, attempt, corpus
 
 CASES = [(name, path) for name in READERS for path in corpus(name)]
 
@@ -50,5 +51,5 @@ def test_changes_of_seeds_are_answered_or_refused(name, number) -> None:
     reader, chance = READERS[name], Random(number)
     content = chance.choice(seeds(name))
     for _ in range(chance.choice([1, 1, 3])):
-        content = changed(reader, content, chance)
+        content = changed(reader.change, content, chance)
     attempt(reader, content)

@@ -29,7 +29,7 @@ import ddranking.distilled.importers
 import ddranking.running.worker  # noqa: F401
 from ddranking.errors import BadInput
 
-from . import readers
+from . import seeds
 from .readers import READERS
 
 GIB = 1 << 30
@@ -88,7 +88,7 @@ def png(width: int, height: int) -> bytes:
 
 
 def safetensors(shape: list[int], offsets: list[int]) -> bytes:
-    [whole, _] = readers._packed()
+    [whole, _] = seeds.packed()
     length = struct.unpack("<Q", whole[:8])[0]
     header = json.loads(whole[8 : 8 + length])
     header["images"] |= {"shape": shape, "data_offsets": offsets}

@@ -21,7 +21,13 @@ from ddranking.data.catalog import DATASETS, DatasetFacts, facts
 from ddranking.data.space import parse_space
 from ddranking.distilled.card import SCHEMA, TRAINING_FIELDS, Card
 from ddranking.distilled.faults import IMAGE_DTYPES, Frame, check
-from ddranking.distilled.header import card_of_header, check_declared, make_card, read_header
+from ddranking.distilled.header import (
+    card_of_header,
+    check_declared,
+    make_card,
+    read_header,
+    read_tensors,
+)
 from ddranking.errors import BadDistilledSet, BadFile
 from ddranking.files import write_whole
 
@@ -200,15 +206,7 @@ def load(path: str | os.PathLike[str], known: DatasetFacts | None = None) -> Dis
     declared = read_header(source)
     card = card_of_header(source, declared)
     check_declared(source, declared)
-    try:
-        tensors = safetensors.numpy.load_file(source)
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError, MemoryError) as error:
-        raise BadFile(
-            str(source),
-            expected="a whole .safetensors file",
-            got=f"{type(error).__name__}: {error}"[:200],
-            hint="Copy or download it again.",
-        ) from None
+    tensors = read_tensors(source)
     rate = tensors.get("learning_rate")
     if rate is not None and rate.size != 1:
         raise BadDistilledSet(f"{source}: learning_rate", expected="one number", got=_shown(rate))

@@ -1,4 +1,4 @@
-"""The header of a ``.safetensors`` file, read and judged before any tensor is.
+"""A ``.safetensors`` file: its header, read and judged before any tensor is, and its tensors.
 
 The format is eight bytes of length, a JSON object that lists type, shape and place of each tensor,
 and the tensors. The card of a distilled set is the JSON text under ``__metadata__`` / ``card``.
@@ -10,7 +10,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import safetensors.numpy
 from pydantic import ValidationError
+from safetensors import SafetensorError
 
 from ddranking.distilled.card import Card
 from ddranking.errors import BadDistilledSet, BadFile, BadInput, first_fault, printable
@@ -75,6 +78,23 @@ def read_header(path: Path) -> dict[str, Any]:
             str(path), expected="a .safetensors file", got="a header that is not JSON", hint=hint
         )
     return header
+
+
+def read_tensors(path: Path) -> dict[str, np.ndarray]:
+    """The tensors of a ``.safetensors`` file by name, once its header and size are judged.
+
+    Raises:
+        BadFile: not whole, or of a type that NumPy lacks.
+    """
+    try:
+        return safetensors.numpy.load_file(path)
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError, MemoryError) as error:
+        raise BadFile(
+            str(path),
+            expected="a whole .safetensors file of types that NumPy has",
+            got=f"{type(error).__name__}: {error}"[:200],
+            hint="Copy or download it again, or save its tensors as float32.",
+        ) from None
 
 
 def has_card(header: dict[str, Any]) -> bool:

@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors.numpy
-from safetensors import SafetensorError
 
 from ddranking.data.catalog import DATASETS, DatasetFacts
 from ddranking.distilled import artifact
@@ -19,7 +17,7 @@ from ddranking.distilled.flat import labels_of_pictures
 from ddranking.distilled.folder import class_folders, labels_of_folders, read_folder, read_listed
 from ddranking.distilled.grid import blank_images, read_grid
 from ddranking.distilled.guarded import Limits
-from ddranking.distilled.header import has_card, read_header
+from ddranking.distilled.header import has_card, read_header, read_tensors
 from ddranking.distilled.namedparts import join_named
 from ddranking.distilled.parquetfile import choose_split, read_parquet
 from ddranking.distilled.released import Released, from_parts, from_tree
@@ -140,15 +138,7 @@ def _plain_tensors(file: Path, byte_limit: int) -> dict[str, np.ndarray]:
     size = file.stat().st_size
     if size > byte_limit:
         raise BadFile(str(file), expected=f"at most {byte_limit} bytes", got=str(size))
-    try:
-        return safetensors.numpy.load_file(file)
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError, MemoryError) as error:
-        raise BadFile(
-            str(file),
-            expected="a whole .safetensors file of types that NumPy has",
-            got=f"{type(error).__name__}: {error}"[:200],
-            hint="Save its tensors as float32, or copy it again.",
-        ) from None
+    return read_tensors(file)
 
 
 READERS: dict[str, Callable[[list[Path], Reading], Released]] = {
