@@ -93,6 +93,14 @@ def test_a_workbench_travels_without_the_tensors_it_made(make_study) -> None:
     assert torch.equal(seen[0].images[:], seen[1].images[:])
 
 
+def test_what_no_seed_changes_is_made_once(make_study) -> None:
+    study = make_study()
+    for arm, shared in (("syn_hard", True), ("real_hard", True), ("rdm_any", False)):
+        first, second = study.plan.arm(arm).finals(0.1)[:2]
+        made = [study.workbench.training_images(trial).images for trial in (first, second)]
+        assert (made[0] is made[1]) is shared, arm
+
+
 def test_effort_is_counted_in_image_visits(make_study, digits) -> None:
     study = make_study()
     visits = {arm.arm: study.workbench.visits(arm.finals(0.1)[0]) for arm in study.plan.arms}

@@ -137,6 +137,22 @@ def test_a_group_in_turns_gives_what_each_gives_alone(name: str) -> None:
             assert torch.equal(beside.weights[key], value), key
 
 
+def test_images_that_a_group_shares_go_to_the_device_once(monkeypatch) -> None:
+    moved: list[LabelledImages] = []
+    to = LabelledImages.to
+
+    def counted(images: LabelledImages, device: torch.device) -> LabelledImages:
+        moved.append(images)
+        return to(images, device)
+
+    monkeypatch.setattr(LabelledImages, "to", counted)
+    one = job()
+    same = replace(job(seed=1), training=replace(one.training), evaluation=one.evaluation)
+    other = replace(job(seed=2), training=data(10, seed=2), evaluation=one.evaluation)
+    fit([one, same, other], CPU, together=True)
+    assert len(moved) == 3, "two training sets and one to evaluate on"
+
+
 def test_a_group_may_hold_what_is_only_evaluated() -> None:
     first, second = job(seed=0), job(seed=1)
     [trained] = fit([first], CPU)

@@ -12,6 +12,7 @@ from ddranking.models import table
 from ddranking.protocol import augmentations, rules
 from ddranking.protocol.trial import Trial
 from ddranking.training import recorded
+from ddranking.training.drawn import tensors
 from ddranking.training.lesson import Lesson, recordable
 from ddranking.training.recorded import Recorded
 from ddranking.training.targets import LabelledImages
@@ -48,9 +49,11 @@ def trial(**changes: Any) -> Trial:
 
 
 def trained(spec: Trial, record: recorded.Recorder | None) -> Lesson:
-    network = table.build(spec.student, (3, 16, 16), 4, seed=spec.seed)
-    lesson = Lesson(network, images(), spec, CPU, record=record)
+    network, shared = table.build(spec.student, (3, 16, 16), 4, seed=spec.seed), images()
+    lesson = Lesson(network, shared, spec, CPU, record=record)
     assert list(lesson.epochs())[-1] == 1
+    for left, before in zip(tensors(shared), tensors(images()), strict=True):
+        assert torch.equal(left, before), "trainings beside this one have the same images"
     return lesson
 
 

@@ -79,16 +79,19 @@ class Workbench:
         )
 
     def training_images(self, trial: Trial) -> LabelledImages:
-        """The distilled set, a random subset drawn by the trial's seed, or the whole real set."""
+        """The distilled set, a random subset drawn by the trial's seed, or the whole real set.
+
+        What does not depend on the seed is made once a process, so that trainings side by side
+        share it; of distilled sets the last one is kept, whose trials follow each other.
+        """
         named = trial.training_set
         train = self.dataset.train
         if isinstance(named, Distilled):
-            made = self.distilled[named.digest]
-            plain = _tensors(as_float(made.images), made.labels)
-            if made.soft_labels is None:
-                return plain
-            soft = torch.from_numpy(np.array(made.soft_labels, dtype=np.float32))
-            return replace(plain, soft=soft, soft_kind=made.card.soft_label_kind)
+            digest, made = self._made.get(("distilled",), (None, None))
+            if digest != named.digest:
+                made = _of_set(self.distilled[named.digest])
+                self._made["distilled",] = named.digest, made
+            return made
         if isinstance(named, RandomImages):
             drawn = random_subset(
                 train.labels,
@@ -101,7 +104,10 @@ class Workbench:
                 torch.from_numpy(self.fitted(trial.space).apply(own.pixels)),
                 torch.from_numpy(own.labels),
             )
-        return self._in_space(train, trial.space)
+        key = ("whole", _name(trial.space))
+        if key not in self._made:
+            self._made[key] = self._in_space(train, trial.space)
+        return self._made[key]
 
     def evaluation_images(self, trial: Trial) -> LabelledImages:
         """The validation split or the test set in the trial's space; made once a process."""
@@ -156,9 +162,12 @@ def _name(space: Mapping[str, Any]) -> str:
     return json.dumps(dict(space), sort_keys=True)
 
 
-def _tensors(images: np.ndarray, labels: np.ndarray) -> LabelledImages:
+def _of_set(distilled: DistilledSet) -> LabelledImages:
     # Copies: the arrays may be read-only memory maps, which tensors must not share.
+    soft = distilled.soft_labels
     return LabelledImages(
-        torch.from_numpy(np.array(images, dtype=np.float32)),
-        torch.from_numpy(np.array(labels, dtype=np.int64)),
+        torch.from_numpy(np.array(as_float(distilled.images), dtype=np.float32)),
+        torch.from_numpy(np.array(distilled.labels, dtype=np.int64)),
+        None if soft is None else torch.from_numpy(np.array(soft, dtype=np.float32)),
+        None if soft is None else distilled.card.soft_label_kind,
     )

@@ -109,8 +109,8 @@ def _fit_together(
 ) -> list[Result]:
     """Trains a group in turns of an epoch, then evaluates one after another."""
     start = time.monotonic()
-    read = {id(job.evaluation): job.evaluation.to(device) for _, job in group}
-    lessons = [_lesson(job, device, record) for _, job in group]
+    there = _moving(device)
+    lessons = [_lesson(job, device, record, there) for _, job in group]
     turns = {
         index: lesson.epochs()
         for (index, job), lesson in zip(group, lessons, strict=True)
@@ -124,14 +124,30 @@ def _fit_together(
             else:
                 progress(index, share)
     results = [
-        _result(lesson, read[id(job.evaluation)])
+        _result(lesson, there(job.evaluation))
         for (_, job), lesson in zip(group, lessons, strict=True)
     ]
     seconds = (time.monotonic() - start) / len(group)
     return [replace(result, seconds=seconds) for result in results]
 
 
-def _lesson(job: Job, device: torch.device, record: bool) -> Lesson:
+Moving = Callable[[LabelledImages], LabelledImages]
+
+
+def _moving(device: torch.device) -> Moving:
+    """Puts images on ``device``: those that jobs share once, as one copy for all of them."""
+    moved: dict[tuple[int, ...], LabelledImages] = {}
+
+    def there(data: LabelledImages) -> LabelledImages:
+        parts = tuple(id(part) for part in (data.images, data.labels, data.soft, data.teacher))
+        if parts not in moved:
+            moved[parts] = data.to(device)
+        return moved[parts]
+
+    return there
+
+
+def _lesson(job: Job, device: torch.device, record: bool, there: Moving) -> Lesson:
     """The job's network and data on the device, before the first step or with weights given."""
     trial = job.trial
     network = table.build(
@@ -140,7 +156,7 @@ def _lesson(job: Job, device: torch.device, record: bool) -> Lesson:
     if job.weights is not None:
         network.load_state_dict(job.weights)
         return Lesson(network, job.training, trial, device)
-    data = job.training.to(device)
+    data = there(job.training)
     if device.type != "cuda":
         return Lesson(network, data, trial, device)
     stream = torch.cuda.Stream(device)
