@@ -27,6 +27,7 @@ from ddranking.protocol.rules import Precision
 from ddranking.protocol.trial import Trial
 from ddranking.running.local import Pool, Watcher
 from ddranking.running.study import RealChoice, Study
+from ddranking.running.waiting import Finished, never
 from ddranking.running.workbench import Workbench
 from ddranking.running.worker import Done, Task
 
@@ -64,14 +65,16 @@ class Stopwatch:
     def __exit__(self, *_: object) -> None:
         pass
 
-    def run(self, tasks: Sequence[Task], watcher: Watcher) -> Iterator[tuple[Task, Done]]:
+    def run(
+        self, tasks: Sequence[Task], watcher: Watcher, finished: Finished = never
+    ) -> Iterator[tuple[Task, Done]]:
         begun, saw = time.perf_counter(), self._saw
 
         class First(api.Silent):
             def running(self, trial: Trial, share: float) -> None:
                 saw(begun)
 
-        for task, done in self.pool.run(tasks, First()):
+        for task, done in self.pool.run(tasks, First(), finished):
             self._saw(begun)
             part = part_of(task.trial, done)
             self.busy[part] += done.seconds

@@ -28,10 +28,12 @@ from safetensors.numpy import load_file, save_file
 from ddranking.distilled.artifact import save
 from ddranking.errors import DDRankingError, StoreUnusable
 from ddranking.models import table
+from ddranking.running import local
 from ddranking.running import study as study_module
 from ddranking.running.local import Pool
 from ddranking.running.store import Store, read_observation
 from ddranking.running.study import RealChoice
+from ddranking.running.worker import perform
 from ddranking.scoring.record import Record
 from ddranking.scoring.recordfile import load_record
 
@@ -88,6 +90,32 @@ def observations(store: Path) -> list[Path]:
 
 
 # --- Interrupted and damaged ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("after", [1, 5, TRAININGS - 1])
+def test_two_runs_on_one_store_share_the_work(
+    make_study, recorder, undisturbed, monkeypatch, after
+) -> None:
+    """The second begins and ends while the first one is at it, weights of its search included."""
+    trained: list[str] = []
+
+    def counted(group, *rest):
+        trained.extend(task.trial.key for task in group)
+        return perform(group, *rest)
+
+    class Meanwhile(type(recorder)):
+        def finished(self, trial) -> None:
+            super().finished(trial)
+            if len(self.keys) == after:
+                records.append(timeless(finish(make_study(), recorder)))
+
+    monkeypatch.setattr(local, "perform", counted)
+    records: list[bytes] = []
+    first = Meanwhile()
+    records.append(timeless(finish(make_study(), first)))
+    assert records == [undisturbed] * 2
+    assert len(trained) == len(set(trained)) == TRAININGS
+    assert len(first.keys) == len(set(first.keys)) > after, "those of the other are progress too"
 
 
 @pytest.mark.parametrize("every", [1, 5])

@@ -29,6 +29,7 @@ from ddranking.running.groups import groups
 from ddranking.running.local import Watcher
 from ddranking.running.parcel import files, parcel
 from ddranking.running.session import Session, brief, installed
+from ddranking.running.waiting import Finished, Waiting, never
 from ddranking.running.workbench import Workbench
 from ddranking.running.worker import Done, Group, Task
 from ddranking.training.native import SWITCH
@@ -153,20 +154,27 @@ class RayPool:
         self.hands, self.sent, self.halves = [], {}, None
         self.session.close()
 
-    def run(self, tasks: Sequence[Task], watcher: Watcher) -> Iterator[tuple[Task, Done]]:
+    def run(
+        self, tasks: Sequence[Task], watcher: Watcher, finished: Finished = never
+    ) -> Iterator[tuple[Task, Done]]:
         """Runs every task and yields each with its answer as soon as it is there, in any order.
+
+        Args:
+            tasks: what to train.
+            watcher: told of progress.
+            finished: whether a task is to be left out, asked when its turn comes.
 
         Raises:
             DDRankingError: a training failed, or ended several workers, or no worker can be had;
                 what was yielded before is complete.
         """
-        waiting = sorted(self._groups(tasks), key=self._effort)
+        waiting = Waiting(self._groups(tasks), self._effort, finished)
         idle: list[Hand] = [hand for hand in self.hands if hand.answer is None]
         last = time.monotonic()
         while waiting or any(hand.group for hand in self.hands):
             self._hire(len(waiting) + sum(bool(hand.group) for hand in self.hands))
-            while waiting and idle:
-                self._give(idle.pop(), waiting.pop())
+            while idle and (following := waiting.next()):
+                self._give(idle.pop(), following)
             if any(hand.group for hand in self.hands):
                 last = time.monotonic()
             elif time.monotonic() - last > PATIENCE_SECONDS:
@@ -177,7 +185,8 @@ class RayPool:
             for hand in self._answered():
                 done = self._answer(hand)
                 if done is None:
-                    waiting += [hand.group] if hand.group else []
+                    if hand.group:
+                        waiting.put_back(hand.group)
                     self._dismiss(hand)
                     continue
                 group, hand.group = hand.group, ()
@@ -191,7 +200,7 @@ class RayPool:
         return groups(tasks, self.workbench.images, on_gpu=gpu, workers=count)
 
     def _effort(self, group: Group) -> float:
-        """What decides the order: the longest is given out first, as it stands last."""
+        """What decides the order: the longest is given out first."""
         return sum(0 if one.weights else self.workbench.visits(one.trial) for one in group)
 
     # Workers come and go.

@@ -20,6 +20,7 @@ import torch
 from ddranking.errors import BadInput, DDRankingError
 from ddranking.protocol.trial import Trial
 from ddranking.running.groups import groups
+from ddranking.running.waiting import Finished, Waiting, never
 from ddranking.running.workbench import Workbench
 from ddranking.running.worker import Done, Group, Task, perform
 
@@ -43,8 +44,13 @@ class Engine(Protocol):
 
     def __exit__(self, *_: object) -> None: ...
 
-    def run(self, tasks: Sequence[Task], watcher: Watcher) -> Iterator[tuple[Task, Done]]:
-        """Runs every task and yields each with its answer as soon as it is there, in any order."""
+    def run(
+        self, tasks: Sequence[Task], watcher: Watcher, finished: Finished = never
+    ) -> Iterator[tuple[Task, Done]]:
+        """Runs every task and yields each with its answer as soon as it is there, in any order.
+
+        Those that are ``finished`` when their turn comes are left out.
+        """
         ...
 
 
@@ -144,21 +150,28 @@ class Pool:
             worker.stop()
         self.workers = []
 
-    def run(self, tasks: Sequence[Task], watcher: Watcher) -> Iterator[tuple[Task, Done]]:
+    def run(
+        self, tasks: Sequence[Task], watcher: Watcher, finished: Finished = never
+    ) -> Iterator[tuple[Task, Done]]:
         """Runs every task and yields each with its answer as soon as it is there, in any order.
+
+        Args:
+            tasks: what to train.
+            watcher: told of progress.
+            finished: whether a task is to be left out, asked when its turn comes.
 
         Raises:
             DDRankingError: a worker failed or died; what was yielded before is complete.
         """
-        waiting = sorted(self._groups(tasks), key=self.effort)
+        waiting = Waiting(self._groups(tasks), self.effort, finished)
         if len(self.places) == 1:
             yield from self._run_here(waiting, watcher)
             return
         for place in self.places[len(self.workers) : len(waiting)]:
             self.workers.append(_start(self.workbench, place))
         for worker in self.workers:
-            if waiting:
-                worker.give(waiting.pop())
+            if group := waiting.next():
+                worker.give(group)
         while busy := {worker.pipe: worker for worker in self.workers if worker.group}:
             for pipe in wait(list(busy)):
                 worker = busy[pipe]  # type: ignore[index]
@@ -168,8 +181,8 @@ class Pool:
                     watcher.running(group[index].trial, share)
                     continue
                 worker.group = ()
-                if waiting:
-                    worker.give(waiting.pop())
+                if following := waiting.next():
+                    worker.give(following)
                 yield from zip(group, answer, strict=True)
 
     def effort(self, group: Group) -> int:
@@ -180,14 +193,13 @@ class Pool:
         on_gpu = self.places[0].type == "cuda"
         return groups(tasks, self.workbench.images, on_gpu=on_gpu, workers=len(self.places))
 
-    def _run_here(self, waiting: list[Group], watcher: Watcher) -> Iterator[tuple[Task, Done]]:
+    def _run_here(self, waiting: Waiting, watcher: Watcher) -> Iterator[tuple[Task, Done]]:
         """One thread on a CPU here too, so that results are those of any number of workers."""
         place, threads = self.places[0], torch.get_num_threads()
         if place.type == "cpu":
             torch.set_num_threads(1)
         try:
-            while waiting:
-                group = waiting.pop()
+            while group := waiting.next():
 
                 def told(index: int, share: float, group: Group = group) -> None:
                     watcher.running(group[index].trial, share)

@@ -100,9 +100,18 @@ class Work:
             all known observations.
         """
         known = self.known()
+
+        def elsewhere(task: Task) -> bool:
+            """Whether another process has finished it since."""
+            seen = self._whole(task)
+            if seen is not None:
+                known.setdefault(seen.key, seen)
+                watcher.finished(task.trial)
+            return seen is not None
+
         while mine := [trial for trial in self.pending(known) if shard.holds(trial)]:
             tasks = [self._task(trial) for trial in mine]
-            for task, done in pool.run(tasks, watcher):
+            for task, done in pool.run(tasks, watcher, elsewhere):
                 seen = self._observe(task, done)
                 if seen is None:
                     continue  # its search was set aside meanwhile, and is trained again
@@ -156,6 +165,12 @@ class Work:
             teachers={key: path for key, path in files.items() if path is not None},
             keep=trial.evaluate == "validation" or trial in self.plan.teachers,
         )
+
+    def _whole(self, task: Task) -> Observation | None:
+        """What the store holds of a task; nothing of a teacher whose weights it lacks."""
+        key = task.trial.key
+        lacking = task.trial in self.plan.teachers and self.store.weights(key) is None
+        return None if lacking else self.store.get(key)
 
     def _teachers(self, trial: Trial) -> list[str]:
         """The trial keys of the networks that label a trial's images; none where it is trained."""
