@@ -40,6 +40,7 @@ def measure() -> list[dict[str, float | int | str]]:
     rows = [
         _row(name, [_process(words) for _ in range(REPEATS)]) for name, words in PROCESSES.items()
     ]
+    rows.append(_row(f"ranking and page of {ENTRIES:,} records in memory", _pages()))
     with tempfile.TemporaryDirectory() as folder:
         home, site = Path(folder) / "records", Path(folder) / "site"
         for number, record in enumerate(records(ENTRIES)):
@@ -59,6 +60,20 @@ def measure() -> list[dict[str, float | int | str]]:
             _row(f"ddranking board check, {what}", [_process(check) for _ in range(BUILDS)])
         )
     return rows
+
+
+def _pages() -> list[Taken]:
+    """Ranks records that are read already and writes the page and the records beside it."""
+    from ddranking.board.site import build
+
+    made, taken = records(ENTRIES), []
+    for _ in range(BUILDS):
+        with tempfile.TemporaryDirectory() as folder:
+            begun, before = time.perf_counter(), time.process_time()
+            build(made, Path(folder))
+            wall, used = time.perf_counter() - begun, time.process_time() - before
+        taken.append(Taken(1000 * wall, 1000 * used))
+    return taken
 
 
 def _process(words: tuple[str, ...]) -> Taken:

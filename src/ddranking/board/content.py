@@ -11,6 +11,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from ddranking.board.ranking import LEVEL, Board, Row, entry_id, recipe_as_released
@@ -84,13 +85,14 @@ class Shared:
         return self._known[known]
 
 
-def tidy(text: Any, limit: int = LONG) -> str:
+@lru_cache(4096)  # most records repeat the texts of others
+def tidy(text: str, limit: int = LONG) -> str:
     """``text`` without characters that cannot be seen, on one line, at most ``limit`` long.
 
     >>> tidy("A\\u202eB\\n  C", 4)
     'AB …'
     """
-    spaced = (" " if c.isspace() else c for c in str(text)[: 4 * limit])
+    spaced = (" " if c.isspace() else c for c in text[: 4 * limit])
     line = "".join(c for c in spaced if unicodedata.category(c)[0] in SHOWN)
     line = " ".join(line.split())
     return line if len(line) <= limit else line[: limit - 1] + "…"
@@ -278,11 +280,11 @@ def _environments(seen: Iterable[Environment], shared: Shared) -> list[int]:
     return [
         shared.index(
             {
-                name: None if value is None else tidy(value, SHORT)
+                name: None if value is None else tidy(str(value), SHORT)
                 for name, value in environment.model_dump(mode="json").items()
             }
         )
-        for environment in list(dict.fromkeys(seen))[:10]
+        for environment in list(dict.fromkeys({id(one): one for one in seen}.values()))[:10]
     ]
 
 

@@ -46,6 +46,9 @@ MAX_SPACE_BYTES = 100_000
 LATER = ("ars", "ior_unified")
 """Scores that only some records have."""
 
+OWN_LATER = ("verification", "unified")
+"""Fields that only some records have."""
+
 TOLERANCE = 1e-9
 
 Link = Annotated[str, Field(max_length=500, pattern=r"^https://[^\s<>\"']+$")]
@@ -210,18 +213,25 @@ class Record(Frozen):
 
         So a record from before there was such a field keeps its bytes.
         """
-        values = self.model_dump(mode="json", by_alias=True)
-        values["track"] = self.track.to_values()
-        later = ((values, ("verification", "unified")), (values["scores"], LATER))
-        for holder, names in (*later, *((one, ("seeds",)) for one in values["selection"].values())):
-            for name in names:
-                if holder[name] is None:
-                    del holder[name]
-        return values
+        return self.model_dump(mode="json", by_alias=True, exclude=self._lacking())
 
     def to_json(self) -> str:
         """The record as indented JSON with sorted keys: equal records are equal bytes."""
         return json.dumps(self.to_values(), indent=1, sort_keys=True, allow_nan=False) + "\n"
+
+    def to_line(self) -> str:
+        """The same values on one line, in a fraction of the time."""
+        return self.model_dump_json(by_alias=True, exclude=self._lacking()) + "\n"
+
+    def _lacking(self) -> dict[str, Any]:
+        """What is not written, as pydantic's ``exclude``: later fields without a value."""
+        search = {arm: {"seeds"} for arm, one in self.selection.items() if one.seeds is None}
+        lacking: dict[str, Any] = {
+            "track": {"selection"} if self.track.selection == "full" else set(),
+            "scores": {name for name in LATER if getattr(self.scores, name) is None},
+            "selection": search,
+        }
+        return lacking | {name: True for name in OWN_LATER if getattr(self, name) is None}
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Writes the record to ``path`` (a temporary name first, then renamed).
