@@ -57,13 +57,13 @@ def fuzz(name: str, seconds: int) -> None:
             return atheris.Mutate(data, max_size)
         return changed(reader.change, data, chance)[:max_size]
 
-    inputs, start = 0, time.process_time()
+    inputs, start = 0, _used()
 
     def one(data: bytes) -> None:
         nonlocal inputs
         attempt(reader, data)
         inputs += 1
-        if time.process_time() - start > seconds:  # libFuzzer's own limit is of the wall clock
+        if _used() - start > seconds:  # libFuzzer's own limit is of the wall clock
             print(f"{DONE} {inputs}", file=sys.stderr, flush=True)
             shutil.rmtree(seeds, ignore_errors=True)
             os._exit(0)
@@ -79,6 +79,11 @@ def fuzz(name: str, seconds: int) -> None:
     ]
     atheris.Setup([sys.argv[0], *options, str(seeds)], one, custom_mutator=mutate)
     atheris.Fuzz()
+
+
+def _used() -> float:
+    """Processor seconds of this process and of those it waited for: some readers fork."""
+    return time.process_time() + _processor_seconds()
 
 
 def _processor_seconds() -> float:
