@@ -121,7 +121,7 @@ def read_idx(path: Path) -> np.ndarray:
     start = 4 + 4 * rank
     sizes = np.frombuffer(content[4:start], ">i4") if len(content) >= start else np.zeros(0)
     whole = content[:3] == b"\0\0\x08" and rank in (1, 3) and len(sizes) == rank
-    if not whole or len(content) - start != np.prod(sizes, dtype=np.int64):
+    if not whole or min(sizes) < 0 or len(content) - start != np.prod(sizes, dtype=np.int64):
         raise BadFile(
             str(path),
             expected="a whole idx file of unsigned bytes",
