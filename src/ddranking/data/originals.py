@@ -7,6 +7,7 @@ The idx files of the MNIST family are parsed here, compressed or not.
 from __future__ import annotations
 
 import gzip
+import math
 import zlib
 from collections.abc import Callable
 from functools import partial
@@ -119,16 +120,16 @@ def read_idx(path: Path) -> np.ndarray:
         )
     rank = content[3] if len(content) > 3 else 0
     start = 4 + 4 * rank
-    sizes = np.frombuffer(content[4:start], ">i4") if len(content) >= start else np.zeros(0)
+    sizes = np.frombuffer(content[4:start], ">i4").tolist() if len(content) >= start else []
     whole = content[:3] == b"\0\0\x08" and rank in (1, 3) and len(sizes) == rank
-    if not whole or min(sizes) < 0 or len(content) - start != np.prod(sizes, dtype=np.int64):
+    if not whole or min(sizes) < 0 or len(content) - start != math.prod(sizes):
         raise BadFile(
             str(path),
             expected="a whole idx file of unsigned bytes",
             got=f"{len(content):,} bytes that do not fit its header",
             hint="Fetch this file again.",
         )
-    return np.frombuffer(content, np.uint8, offset=start).reshape(tuple(int(n) for n in sizes))
+    return np.frombuffer(content, np.uint8, offset=start).reshape(sizes)
 
 
 def _plain_or_gz(path: Path) -> Path | None:
