@@ -184,7 +184,10 @@ def open_halves(folder: Path) -> tuple[Images, Images] | None:
         return None
 
 
-_HEADER_FAULTS = (ValueError, SyntaxError, TypeError, EOFError, RecursionError, tokenize.TokenError)
+_HEADER_FAULTS = (
+    *(ValueError, OverflowError, SyntaxError, TypeError, EOFError, RecursionError),
+    tokenize.TokenError,
+)
 """What NumPy raises on a damaged header, which it parses as a Python literal."""
 
 
