@@ -196,18 +196,21 @@ def test_left_overs_are_counted_and_removed_on_demand(run, shards) -> None:
     assert [path.name for path in home.glob(".*")] == [".young.json.1.partial"]
 
 
-def test_weights_that_nobody_goes_on_from_are_removed_on_demand(run, shards) -> None:
-    store = Store(shards[0])
-    keys = [path.stem for path in sorted(shards[0].rglob("*.json"))][:2]
-    for key, days in zip(keys, (40, 20), strict=True):
-        store.put_weights(key, save_tensors({"w": torch.zeros(1)}))
-        kept = store.weights(key)
+def test_weights_that_nobody_goes_on_from_are_removed_on_demand(run, make_record) -> None:
+    store, observations = Store("kept"), make_record().observations
+    searched = [seen for seen in observations if seen.trial.evaluate == "validation"][:2]
+    teacher = next(seen for seen in observations if seen.trial.evaluate == "test")
+    keys = [seen.key for seen in (*searched, teacher)]
+    for seen, days in zip((*searched, teacher), (40, 20, 40), strict=True):
+        store.put(seen)
+        store.put_weights(seen.key, save_tensors({"w": torch.zeros(1)}))
+        kept = store.weights(seen.key)
         assert kept is not None
         os.utime(kept, (kept.stat().st_mtime - days * 86_400,) * 2)
-    assert "2 files of weights (0.0 MB)" in run("store", "check", shards[0]).out
-    said = run("store", "check", shards[0], "--drop-weights", "30", "--json")
-    assert (said.code, json.loads(said.out)["weights"]) == (0, 1)
-    assert [store.weights(key) is None for key in keys] == [True, False]
+    assert "3 files of weights (0.0 MB)" in run("store", "check", "kept").out
+    said = run("store", "check", "kept", "--drop-weights", "30", "--json")
+    assert (said.code, json.loads(said.out)["weights"]) == (0, 2)
+    assert [store.weights(key) is None for key in keys] == [True, False, False]
     assert all(store.get(key) for key in keys), "their trainings stay"
 
 

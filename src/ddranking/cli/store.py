@@ -69,9 +69,9 @@ def check(
     Args:
         folder: the store; the user's own by default.
         clean: remove files that a killed writer left unfinished more than a day ago.
-        drop_weights: remove weights that were kept for more than so many days, as a search leaves
-            them that nobody resumes. The trainings stay; of such a search, the finals of the
-            selected rate are trained from the beginning.
+        drop_weights: remove weights that a search kept for more than so many days, as one leaves
+            them that nobody resumes. The trainings stay, and so do the weights of teachers; of such
+            a search, the finals of the selected rate are trained from the beginning.
         json_: print JSON.
 
     Returns:
@@ -86,7 +86,7 @@ def check(
     found = examine(place)
     now = time.time()
     removed = sweep(found.unfinished, now) if clean else []
-    dropped = [] if drop_weights is None else sweep(found.weights, now, drop_weights * DAY)
+    dropped = [] if drop_weights is None else sweep(found.searched, now, drop_weights * DAY)
     if json_:
         print(json.dumps(_examined(place, found, removed, dropped), indent=1))
     else:

@@ -43,11 +43,15 @@ class Merged:
 
 @dataclass
 class Examined:
-    """What a store holds, and which of its files are of no use."""
+    """What a store holds, and which of its files are of no use.
+
+    ``searched`` are the weights that a search kept for its finals; those of teachers are not.
+    """
 
     observations: int = 0
     weights: list[Path] = field(default_factory=list)
     weight_bytes: int = 0
+    searched: list[Path] = field(default_factory=list)
     corrupt: list[Path] = field(default_factory=list)
     set_aside: list[Path] = field(default_factory=list)
     unfinished: list[Path] = field(default_factory=list)
@@ -115,11 +119,15 @@ def examine(folder: Path) -> Examined:
     if not folder.is_dir():
         raise BadInput(f"store {folder}", expected="a folder of a store", got="none")
     found = Examined()
+    search = set()
     for path in _observations(folder):
-        if _read(path) is None:
+        seen = _read(path)
+        if seen is None:
             found.corrupt.append(path)
-        else:
-            found.observations += 1
+            continue
+        found.observations += 1
+        if seen.trial.evaluate == "validation":
+            search.add(path.stem)
     for path in sorted(folder.glob("??/*.safetensors")):
         content = _weights(path)
         if content is None:
@@ -127,6 +135,7 @@ def examine(folder: Path) -> Examined:
         if is_whole(content, path.stem):
             found.weights.append(path)
             found.weight_bytes += len(content)
+            found.searched += [path] if path.stem in search else []
         else:
             found.corrupt.append(path)
     found.set_aside = sorted(folder.glob("??/*.corrupt"))
