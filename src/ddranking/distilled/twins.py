@@ -11,12 +11,13 @@ Shapes: N images of the set, M training images, C channels, H height, W width, D
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from ddranking import seeds
-from ddranking.data.images import Dataset
+from ddranking.data.images import Dataset, read_rows
 from ddranking.data.space import FittedSpace, Zca
 from ddranking.distilled.artifact import DistilledSet, as_float
 
@@ -27,7 +28,9 @@ BLOCKS = 64
 """Block averages a channel that the first search compares, about."""
 
 SHORTLIST = 16
-CHUNK = 4096
+CHUNK_BYTES = 64 << 20
+"""Images in float32 that are looked at together: 5,461 of 32 px, 111 of 224 px."""
+
 MOST_IMAGES = 1000
 """Images of the set that are looked up at most, evenly spaced."""
 
@@ -79,32 +82,37 @@ def find(distilled: DistilledSet, fitted: FittedSpace, dataset: Dataset) -> Twin
     space = fitted.space
     blind = isinstance(space, Zca) and space.variant == "kip"
     step = max(1, math.ceil(len(distilled) / MOST_IMAGES))
-    levels = fitted.invert_to_pixels(as_float(distilled.images[::step])) * 255.0
+    looked_up = np.arange(0, len(distilled), step)
     chance = seeds.generator(0, "doctor", "neighbours")
-    sampled = chance.permutation(len(dataset.train))[:SAMPLE]
-    real = np.asarray(dataset.train.pixels[np.sort(sampled)]).astype(np.float32)
-    asked = np.concatenate([levels.astype(np.float32), real])
-    listed = _shortlist(asked, dataset.train.pixels, blind)
-    distance = np.empty(listed.shape)
-    worst = np.empty(listed.shape)
-    for row, places in enumerate(listed):
-        order = np.sort(places)
-        found = np.asarray(dataset.train.pixels[order]).astype(np.float32)
-        off = _plain(found, blind) - _plain(asked[row : row + 1], blind)
+    sampled = np.sort(chance.permutation(len(dataset.train))[:SAMPLE])
+    pixels = dataset.train.pixels
+
+    def asked() -> Iterator[np.ndarray]:
+        """Levels of the set's images, then of the real ones that say what is usual."""
+        for rows in _chunks(looked_up, pixels):
+            yield fitted.invert_to_pixels(as_float(distilled.images[rows])) * np.float32(255)
+        for rows in _chunks(sampled, pixels):
+            yield read_rows(pixels, rows).astype(np.float32)
+
+    coarse = np.concatenate([_blocks(_plain(levels, blind)) for levels in asked()])
+    listed = np.sort(_shortlist(coarse, pixels, blind))
+    distance, worst = np.empty(listed.shape), np.empty(listed.shape)
+    for row, image in enumerate(image for levels in asked() for image in levels):
+        found = read_rows(pixels, listed[row]).astype(np.float32)
+        off = _plain(found, blind) - _plain(image[None], blind)
         distance[row] = np.sqrt((off.reshape(len(off), -1) ** 2).mean(1))
         worst[row] = np.abs(off).reshape(len(off), -1).max(1)
-        listed[row] = order
-    own = slice(0, len(levels))
+    own = slice(0, len(looked_up))
     nearest = distance[own].argmin(1)
-    rows = np.arange(len(levels))
+    rows = np.arange(len(looked_up))
     same = worst[own][rows, nearest] <= SAME
     # A real image's nearest training image is itself; a copy elsewhere is its neighbour.
-    others = np.sort(distance[len(levels) :], axis=1)[:, 1]
+    others = np.sort(distance[len(looked_up) :], axis=1)[:, 1]
     usual = float(np.quantile(others, 0.01))
     # Within half of it, no second real image of usual distance can be as near: no coincidence.
     near = ~same & (distance[own][rows, nearest] < usual / 2)
     return Twins(
-        looked_up=len(levels),
+        looked_up=len(looked_up),
         same=int(same.sum()),
         near=int(near.sum()),
         nearest=float(np.median(distance[own][rows, nearest])),
@@ -113,23 +121,28 @@ def find(distilled: DistilledSet, fitted: FittedSpace, dataset: Dataset) -> Twin
     )
 
 
-def _shortlist(asked: np.ndarray, pixels: np.ndarray, blind: bool) -> np.ndarray:
-    """int64 [n, SHORTLIST]: the training images with the nearest block averages."""
-    coarse = _blocks(_plain(asked, blind))
+def _shortlist(coarse: np.ndarray, pixels: np.ndarray, blind: bool) -> np.ndarray:
+    """int64 [n, SHORTLIST]: the training images whose block averages are nearest to ``coarse``."""
     length = min(SHORTLIST, len(pixels))
-    best = np.full((len(asked), length), np.inf, np.float32)
-    place = np.zeros((len(asked), length), np.int64)
-    for start in range(0, len(pixels), CHUNK):
-        block = np.asarray(pixels[start : start + CHUNK]).astype(np.float32)
+    best = np.full((len(coarse), length), np.inf, np.float32)
+    place = np.zeros((len(coarse), length), np.int64)
+    for rows in _chunks(np.arange(len(pixels)), pixels):
+        block = read_rows(pixels, slice(rows[0], rows[-1] + 1)).astype(np.float32)
         other = _blocks(_plain(block, blind))
         squares = (other**2).sum(1)[None] - 2 * coarse @ other.T
         joined = np.concatenate([best, squares], axis=1)
-        numbers = np.broadcast_to(np.arange(start, start + len(block)), squares.shape)
-        places = np.concatenate([place, numbers], axis=1)
+        places = np.concatenate([place, np.broadcast_to(rows, squares.shape)], axis=1)
         kept = np.argpartition(joined, length - 1, axis=1)[:, :length]
         best = np.take_along_axis(joined, kept, 1)
         place = np.take_along_axis(places, kept, 1)
     return place
+
+
+def _chunks(rows: np.ndarray, images: np.ndarray) -> Iterator[np.ndarray]:
+    """``rows`` of ``images``, as many at a time as ``CHUNK_BYTES`` hold in float32."""
+    count = max(1, CHUNK_BYTES // (4 * images[0].size))
+    for start in range(0, len(rows), count):
+        yield rows[start : start + count]
 
 
 def _plain(levels: np.ndarray, blind: bool) -> np.ndarray:
