@@ -7,6 +7,7 @@ run as they are. A CPU has neither: a group costs nothing there and gives nothin
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from statistics import median
@@ -17,7 +18,7 @@ from benchmarks import trials
 from benchmarks.options import Options
 from benchmarks.report import Report, quick_precisions, spread
 from ddranking import api
-from ddranking.running.groups import IMAGES_AT_ONCE, MOST_TRAININGS
+from ddranking.running.groups import MOST_TRAININGS, VALUES_AT_ONCE
 from ddranking.running.local import devices
 from ddranking.running.workbench import Workbench
 from ddranking.training.fit import Job, fit
@@ -68,8 +69,9 @@ def measure(options: Options) -> Report:
         f"{rounds} rounds in turn, median (range). Each training visits up to {visits:,} images in "
         f"up to {MOST_EPOCHS:,} epochs; building networks, recording and a small evaluation are in "
         "the time.",
-        f"A score takes groups of up to {MOST_TRAININGS} and {IMAGES_AT_ONCE} images a step on a "
-        "GPU, of one on a CPU.",
+        f"A score takes groups of up to {MOST_TRAININGS} and "
+        f"{VALUES_AT_ONCE // math.prod(workbench.dataset.train.shape)} images a step on a GPU, of "
+        "one on a CPU.",
     ]
     return Report({"group: trainings side by side": rows}, notes, {"precision": precision})
 

@@ -7,12 +7,14 @@ import torch
 
 from ddranking import api
 from ddranking.running import local
-from ddranking.running.groups import IMAGES_AT_ONCE, MOST_TRAININGS, groups
+from ddranking.running.groups import MOST_TRAININGS, VALUES_AT_ONCE, groups
 from ddranking.running.local import Pool
 from ddranking.running.worker import Task, perform
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 CPU = torch.device("cpu")
+SMALL, LARGE = 3 * 32 * 32, 3 * 224 * 224
+AT_ONCE = VALUES_AT_ONCE // SMALL
 
 
 @pytest.fixture
@@ -35,12 +37,15 @@ def test_on_a_gpu_alike_trainings_are_together_and_each_is_once(tasks) -> None:
 
 
 @pytest.mark.parametrize(
-    ("images", "workers", "most"), [(10, 1, 8), (10, 100, 1), (IMAGES_AT_ONCE, 1, None)]
+    ("images", "workers", "values", "most"),
+    [(10, 1, SMALL, 8), (10, 100, SMALL, 1), (AT_ONCE, 1, SMALL, None), (10, 1, LARGE, 1)],
 )
-def test_a_group_fills_a_gpu_and_leaves_no_worker_idle(tasks, images, workers, most) -> None:
-    made = groups(tasks, lambda _: images, on_gpu=True, workers=workers)
+def test_a_group_fills_a_gpu_and_leaves_no_worker_idle(
+    tasks, images, workers, values, most
+) -> None:
+    made = groups(tasks, lambda _: images, on_gpu=True, workers=workers, values=values)
     batch = min(images, tasks[0].trial.training.batch_size)
-    assert max(map(len, made)) <= (most or max(1, IMAGES_AT_ONCE // batch))
+    assert max(map(len, made)) <= (most or max(1, AT_ONCE // batch))
 
 
 def test_what_is_only_evaluated_is_not_beside_what_is_trained(tasks, tmp_path) -> None:

@@ -8,7 +8,13 @@ import torch
 from ddranking.errors import BadInput, DDRankingError
 from ddranking.models import table
 from ddranking.training import fit
-from ddranking.training.memory import in_smaller_groups, is_out_of_memory, with_smaller_batches
+from ddranking.training.memory import (
+    READ_AT_ONCE,
+    in_batches,
+    in_smaller_groups,
+    is_out_of_memory,
+    with_smaller_batches,
+)
 from ddranking.training.targets import LabelledImages
 
 
@@ -44,6 +50,37 @@ def test_a_group_is_halved_and_its_answers_stay_in_order(most) -> None:
     assert in_smaller_groups(run, range(11)) == [10 * job for job in range(11)]
     done = [job for group in groups if len(group) <= most for job in group]
     assert done == list(range(11)), "nothing is trained twice that was finished"
+
+
+def test_what_does_not_fit_by_itself_is_tried_in_less_memory() -> None:
+    spared = []
+
+    def run(jobs):
+        if len(jobs) > 1 or jobs[0] == 2:
+            raise full()
+        return [10 * jobs[0]]
+
+    def sparing(jobs):
+        spared.append(list(jobs))
+        return [20 * job for job in jobs]
+
+    assert in_smaller_groups(run, [1, 2, 3], sparing) == [10, 40, 30]
+    assert spared == [[2]]
+
+
+@pytest.mark.parametrize("whole", [torch.randn(7, 3, 4, 4), torch.randn(120, 3, 4, 4)])
+def test_images_are_read_in_batches_that_fit(whole) -> None:
+    sizes = []
+
+    def run(batch):
+        sizes.append(len(batch))
+        if len(batch) > 20:
+            raise full()
+        return batch.mean((1, 2, 3))
+
+    read = in_batches(run, whole, torch.device("cpu"))
+    torch.testing.assert_close(read, whole.mean((1, 2, 3)))
+    assert max(sizes) == min(50, len(whole))
 
 
 def test_what_never_fits_says_what_to_do() -> None:
@@ -107,6 +144,6 @@ def test_an_accuracy_does_not_depend_on_the_batch(monkeypatch, model) -> None:
     data = LabelledImages(images, torch.randint(10, (333,), generator=chance))
     seen = set()
     for size in (333, 50, 25, 12, 6, 3, 1):
-        monkeypatch.setitem(fit.EVALUATION_BATCH, "cpu", size)
+        monkeypatch.setitem(READ_AT_ONCE, "cpu", size)
         seen.add(fit.accuracy(network, data, torch.device("cpu")))
     assert len(seen) == 1

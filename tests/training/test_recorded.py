@@ -121,16 +121,29 @@ def test_every_augmentation_is_recorded_or_said_not_to_be() -> None:
     named = {"kind": "torchvision", "name": "GaussianBlur", "parameters": {"kernel_size": 3}}
     plain = table.build("convnet2-w8", (3, 16, 16), 4, seed=0)
     for augmentation, able in (([named], False), ([{"kind": "dsa"}], True)):
-        assert recordable(trial(augmentation=augmentation).training, plain, "convnet2-w8") is able
+        spec = trial(augmentation=augmentation).training
+        assert recordable(spec, plain, "convnet2-w8", (3, 16, 16), 20) is able
 
 
 def test_a_network_that_draws_for_itself_is_not_recorded() -> None:
     rules_ = trial().training
     plain = table.build("convnet2-w8", (3, 16, 16), 4, seed=0)
     drawing = torch.nn.Sequential(torch.nn.Dropout(0.3), plain)
-    assert not recordable(rules_, drawing, "torchvision:vgg11")
-    assert not recordable(rules_, plain, "my.networks:network")
-    assert recordable(rules_, plain, "timm:resnet18")
+    assert not recordable(rules_, drawing, "torchvision:vgg11", (3, 16, 16), 20)
+    assert not recordable(rules_, plain, "my.networks:network", (3, 16, 16), 20)
+    assert recordable(rules_, plain, "timm:resnet18", (3, 16, 16), 20)
+
+
+def test_steps_that_keep_a_gpu_busy_are_not_recorded() -> None:
+    plain = table.build("convnet2-w8", (3, 16, 16), 4, seed=0)
+    for size, batch, count, able in (
+        (32, 256, 50_000, True),
+        (224, 256, 10_000, False),
+        (224, 256, 10, True),  # one batch of ten images
+        (224, 16, 10_000, True),
+    ):
+        spec = trial(batch_size=batch).training
+        assert recordable(spec, plain, "convnet2-w8", (3, size, size), count) is able
 
 
 def test_every_loss_optimiser_and_label_strategy_is_recorded() -> None:

@@ -197,7 +197,8 @@ class RayPool:
 
     def _groups(self, tasks: Sequence[Task]) -> list[Group]:
         gpu, count = self.seats.gpu > 0, self.seats.count
-        return groups(tasks, self.workbench.images, on_gpu=gpu, workers=count)
+        values = math.prod(self.workbench.dataset.train.shape)
+        return groups(tasks, self.workbench.images, on_gpu=gpu, workers=count, values=values)
 
     def _effort(self, group: Group) -> float:
         """What decides the order: the longest is given out first."""

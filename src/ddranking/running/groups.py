@@ -13,14 +13,22 @@ from ddranking.protocol.trial import Trial
 from ddranking.running.worker import Group, Task
 
 MOST_TRAININGS = 8
-"""Streams beyond these find no free part of a GPU."""
+"""Streams beyond which none is thought to find a free part of a GPU; assumed, not measured."""
 
-IMAGES_AT_ONCE = 800
-"""Images in one step of all trainings of a group; about what fills a GPU with a ConvNet-3."""
+VALUES_AT_ONCE = 800 * 3 * 32 * 32
+"""Values of the images in one step of all trainings of a group: 800 images of 32 px.
+
+About what is thought to fill a GPU with a ConvNet-3; ``python -m benchmarks group`` measures it.
+"""
 
 
 def groups(
-    tasks: Sequence[Task], images: Callable[[Trial], int], *, on_gpu: bool, workers: int = 1
+    tasks: Sequence[Task],
+    images: Callable[[Trial], int],
+    *,
+    on_gpu: bool,
+    workers: int = 1,
+    values: int = 3 * 32 * 32,
 ) -> list[Group]:
     """``tasks`` in groups for ``workers``; in order, and one each where not ``on_gpu``.
 
@@ -29,13 +37,15 @@ def groups(
         images: how many images an epoch of a trial visits.
         on_gpu: whether the workers have GPUs.
         workers: how many there are, none of which is left idle for a larger group.
+        values: of an image, C*H*W.
     """
     if not on_gpu:
         return [(task,) for task in tasks]
     alike: dict[Hashable, list[Task]] = {}
     for task in tasks:
         alike.setdefault(_shape(task, images(task.trial)), []).append(task)
-    return [group for some in alike.values() for group in _cut(some, images, workers)]
+    most = VALUES_AT_ONCE // values
+    return [group for some in alike.values() for group in _cut(some, images, workers, most)]
 
 
 def _shape(task: Task, images: int) -> Hashable:
@@ -44,10 +54,13 @@ def _shape(task: Task, images: int) -> Hashable:
     return task.trial.student, rules.model_dump_json(), images, task.weights is None
 
 
-def _cut(tasks: Sequence[Task], images: Callable[[Trial], int], workers: int) -> Iterator[Group]:
+def _cut(
+    tasks: Sequence[Task], images: Callable[[Trial], int], workers: int, most: int
+) -> Iterator[Group]:
+    """Groups of equal size whose steps have ``most`` images together, or of one training."""
     trial = tasks[0].trial
     batch = min(trial.training.batch_size, images(trial))
     fair = -(-len(tasks) // workers)
-    size = max(1, min(MOST_TRAININGS, IMAGES_AT_ONCE // batch, fair))
+    size = max(1, min(MOST_TRAININGS, most // batch, fair))
     for start in range(0, len(tasks), size):
         yield tuple(tasks[start : start + size])

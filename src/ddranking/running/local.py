@@ -6,6 +6,7 @@ devices, that train groups. The longest start first. Only the parent writes to t
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 import subprocess
@@ -13,6 +14,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
+from pathlib import Path
 from typing import Protocol, Self
 
 import torch
@@ -79,25 +81,52 @@ def devices(name: str | None) -> list[torch.device]:
     return [device]
 
 
+QUOTAS = (
+    ("/sys/fs/cgroup/cpu.max",),
+    ("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "/sys/fs/cgroup/cpu/cpu.cfs_period_us"),
+)
+"""Where Linux tells a container how many microseconds of processor time it has in how many."""
+
+
 def cores() -> int:
-    """How many CPU cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """How many CPU cores this process may use: those it may run on, or a container's share."""
+    there = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
+    return max(1, int(min(there, _share())))
+
+
+def _share() -> float:
+    """Cores' worth of time that a container has, as ``docker --cpus=2`` gives it; else infinite."""
+    for files in QUOTAS:
+        try:
+            quota, period = " ".join(Path(file).read_text() for file in files).split()
+            if int(quota) > 0:
+                return int(quota) / int(period)
+        except (OSError, ValueError, ZeroDivisionError):
+            continue  # another system, or "max": no limit
+    return math.inf
 
 
 @dataclass
 class Worker:
-    """One worker process, as the parent sees it."""
+    """One worker process, as the parent sees it, and the device on which it trains."""
 
     process: subprocess.Popen[bytes]
     pipe: Connection
+    device: torch.device
     group: Group = ()
 
     def give(self, group: Group) -> None:
+        self.send(group)
+        self.group = group
+
+    def send(self, message: object) -> None:
+        """Waits until the worker reads, if the message is long."""
         try:
-            self.pipe.send(group)
+            self.pipe.send(message)
         except ConnectionError:
             raise self.died() from None
-        self.group = group
 
     def died(self) -> DDRankingError:
         """What to say of a process that is no longer there."""
@@ -113,7 +142,8 @@ class Worker:
         self.pipe.close()
 
 
-def _start(workbench: Workbench, device: torch.device) -> Worker:
+def _start(device: torch.device) -> Worker:
+    """A worker process; it takes seconds to import what it needs, and then reads a workbench."""
     ours, theirs = socket.socketpair()
     with theirs:
         process = subprocess.Popen(
@@ -122,12 +152,7 @@ def _start(workbench: Workbench, device: torch.device) -> Worker:
             stdin=subprocess.DEVNULL,
             process_group=0,  # Ctrl-C is the parent's to handle, also while a worker starts
         )
-    worker = Worker(process, Connection(ours.detach()))
-    try:
-        worker.pipe.send((workbench, device))
-    except ConnectionError:
-        raise worker.died() from None
-    return worker
+    return Worker(process, Connection(ours.detach()), device)
 
 
 class Pool:
@@ -167,9 +192,11 @@ class Pool:
         if len(self.places) == 1:
             yield from self._run_here(waiting, watcher)
             return
-        for place in self.places[len(self.workers) : len(waiting)]:
-            self.workers.append(_start(self.workbench, place))
-        for worker in self.workers:
+        ready = len(self.workers)
+        self.workers += [_start(place) for place in self.places[ready : len(waiting)]]
+        for index, worker in enumerate(self.workers):  # those that start do so all at once
+            if index >= ready:
+                worker.send((self.workbench, worker.device))
             if group := waiting.next():
                 worker.give(group)
         while busy := {worker.pipe: worker for worker in self.workers if worker.group}:
@@ -191,7 +218,13 @@ class Pool:
 
     def _groups(self, tasks: Sequence[Task]) -> list[Group]:
         on_gpu = self.places[0].type == "cuda"
-        return groups(tasks, self.workbench.images, on_gpu=on_gpu, workers=len(self.places))
+        return groups(
+            tasks,
+            self.workbench.images,
+            on_gpu=on_gpu,
+            workers=len(self.places),
+            values=math.prod(self.workbench.dataset.train.shape),
+        )
 
     def _run_here(self, waiting: Waiting, watcher: Watcher) -> Iterator[tuple[Task, Done]]:
         """One thread on a CPU here too, so that results are those of any number of workers."""

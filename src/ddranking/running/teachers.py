@@ -24,6 +24,7 @@ from ddranking.models.checkpoint import load_state
 from ddranking.models.external import published
 from ddranking.protocol.rules import Labels, Network
 from ddranking.protocol.rules import Teacher as TeacherRules
+from ddranking.training.memory import in_batches
 from ddranking.training.teacher import Seeing, Teacher
 
 if TYPE_CHECKING:
@@ -167,7 +168,7 @@ def _look(
     shown = workbench.dataset.train.take(places)
     images = torch.from_numpy(workbench.fitted(space).apply(shown.pixels))
     with torch.no_grad():
-        named = torch.cat([network.eval()(batch) for batch in images.split(50)]).argmax(1).numpy()
+        named = in_batches(network.eval(), images, images.device).argmax(1).numpy()
     classes = workbench.dataset.num_classes
     counts = np.zeros((classes, classes), int)
     np.add.at(counts, (np.asarray(shown.labels), named), 1)

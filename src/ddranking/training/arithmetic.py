@@ -80,6 +80,18 @@ def acceleration(
     return f"not fused: {quick}" if isinstance(quick, str) else f"fused, {precision}"
 
 
+def kernels(network: nn.Module, shape: Shape, precision: Precision, device: torch.device) -> str:
+    """By what ``network`` is computed, for the provenance of an outcome: last bits depend on it.
+
+    ``fused`` or ``torch``; on a CPU also the instructions that torch uses, and AMX where it is.
+    """
+    how = "torch" if isinstance(_fused(network, shape, precision, device), str) else "fused"
+    if device.type != "cpu":
+        return how
+    tiles = ", AMX" if torch.cpu._is_amx_tile_supported() else ""
+    return f"{how}, {torch.backends.cpu.get_cpu_capability()}{tiles}"
+
+
 def _fused(
     network: nn.Module, shape: Shape, precision: Precision, device: torch.device
 ) -> Forward | str:

@@ -1,9 +1,10 @@
 """A list of trainings in, a list of results out, in the same order.
 
-There are no loader processes: a training's images live on its device. A result depends on its job
-and the device alone, never on the jobs beside it: each has its own weights, optimiser and random
-numbers, and the same kernels work on it as if it were alone. Evaluation happens once, after the
-last epoch, on the one split that the trial names.
+There are no loader processes: a training's images live on its device, or are made there from bytes
+(:mod:`ddranking.training.streamed`). A result depends on its job and the device alone, never on the
+jobs beside it: each has its own weights, optimiser and random numbers, and the same kernels work on
+it as if it were alone. Evaluation happens once, after the last epoch, on the one split that the
+trial names.
 """
 
 from __future__ import annotations
@@ -19,14 +20,11 @@ from torch import Tensor, nn
 from ddranking.models import table
 from ddranking.protocol.rules import Precision
 from ddranking.protocol.trial import Trial
-from ddranking.training.arithmetic import forward
+from ddranking.training.arithmetic import forward, kernels
 from ddranking.training.lesson import Lesson, recordable, shape_of
-from ddranking.training.memory import in_smaller_groups, release, with_smaller_batches
+from ddranking.training.memory import in_batches, in_smaller_groups, release
 from ddranking.training.recorded import cuda_recorder
 from ddranking.training.targets import LabelledImages
-
-EVALUATION_BATCH = {"cpu": 50, "cuda": 2000}
-"""Images a batch in evaluation: on a CPU, 50 keep the first layer's maps in the cache."""
 
 
 @dataclass(frozen=True)
@@ -49,13 +47,15 @@ class Job:
 class Result:
     """What a job gave: accuracy on its split (a fraction), last-epoch loss, steps, weights.
 
-    ``seconds`` are of the device: those of a group that trained together are shared evenly.
+    ``kernels`` says by what it was computed. ``seconds`` are of the device: those of a group that
+    trained together are shared evenly.
     """
 
     accuracy: float
     train_loss: float | None
     steps: int
     weights: dict[str, Tensor]
+    kernels: str
     seconds: float = 0.0
 
 
@@ -73,7 +73,8 @@ def fit(
     """Trains and evaluates every job.
 
     On a GPU the jobs train side by side, each on a stream of its own, so that small networks fill
-    it together; on a CPU one after another. A group that does not fit is halved.
+    it together; on a CPU one after another. A group that does not fit is halved, and a training
+    that does not fit by itself runs without recordings, which hold memory of their own.
 
     Args:
         jobs: what to train.
@@ -86,6 +87,10 @@ def fit(
     def run(group: Sequence[tuple[int, Job]]) -> list[Result]:
         return _fit_together(group, device, progress, record)
 
+    def sparing(group: Sequence[tuple[int, Job]]) -> list[Result]:
+        return _fit_together(group, device, progress, record=False)
+
+    recorded = record and device.type == "cuda"
     numbered = list(enumerate(jobs))
     if together is None:
         together = device.type == "cuda"
@@ -93,7 +98,7 @@ def fit(
     results: list[Result] = []
     with _on(device):
         for group in groups:
-            results += in_smaller_groups(run, group)
+            results += in_smaller_groups(run, group, sparing if recorded else None)
             if device.type == "cuda":
                 release()  # what was recorded for this group is of no use to the next
     return results
@@ -161,8 +166,8 @@ def _lesson(job: Job, device: torch.device, record: bool, there: Moving) -> Less
         return Lesson(network, data, trial, device)
     stream = torch.cuda.Stream(device)
     stream.wait_stream(torch.cuda.current_stream(device))  # which moved the network and the data
-    fits = record and recordable(trial.training, network, trial.student)
-    recorder = cuda_recorder() if fits else None
+    fits = recordable(trial.training, network, trial.student, shape_of(data), len(data.labels))
+    recorder = cuda_recorder() if record and fits else None
     return Lesson(network, data, trial, device, stream, recorder)
 
 
@@ -172,14 +177,16 @@ def _result(lesson: Lesson, evaluation: LabelledImages) -> Result:
         torch.cuda.current_stream(lesson.device).wait_stream(lesson.stream)
         lesson.stream = None
     with lesson.place():
+        network, device = lesson.network, lesson.device
         precision = lesson.trial.training.precision
-        right = accuracy(lesson.network, evaluation, lesson.device, precision)
-        state = lesson.network.state_dict()
+        right = accuracy(network, evaluation, device, precision)
+        state = network.state_dict()
         return Result(
             accuracy=right,
             train_loss=lesson.mean_loss(),
             steps=lesson.steps,
             weights={name: value.cpu().contiguous() for name, value in state.items()},
+            kernels=kernels(network, shape_of(evaluation), precision, device),
         )
 
 
@@ -193,12 +200,5 @@ def accuracy(
     """Share of ``data`` whose largest logit is the label's, a fraction in [0, 1]."""
     network.eval()
     run = forward(network, shape_of(data), precision, device)
-    there, labelled = data.images.to(device), data.labels.to(device)
-
-    def right(size: int) -> int:
-        total = torch.zeros((), dtype=torch.int64, device=device)
-        for images, labels in zip(there.split(size), labelled.split(size), strict=True):
-            total += (run(images).argmax(1) == labels).sum()
-        return int(total)
-
-    return with_smaller_batches(right, EVALUATION_BATCH.get(device.type, 500)) / len(data.labels)
+    named = in_batches(lambda images: run(images).argmax(1), data.images.to(device), device)
+    return int((named == data.labels.to(device)).sum()) / len(data.labels)

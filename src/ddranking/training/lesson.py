@@ -1,7 +1,7 @@
 """One training, epoch by epoch: the only training loop.
 
 All of a trial's randomness is drawn on the CPU from the trial's own streams, before the step that
-needs it, and for many steps at once where a device is waited for. A step is a function of tensors
+needs it; where it has to travel, it does so for many steps at once. A step is a function of tensors
 (images, targets, what was drawn, the learning rate) and changes weights in place, so that a GPU can
 record it, see :mod:`ddranking.training.recorded`.
 
@@ -29,7 +29,7 @@ from ddranking.training.augment import apply, draw
 from ddranking.training.drawn import forked, on_device, tensors
 from ddranking.training.losses import loss
 from ddranking.training.optim import Optimizer, Rate, rate_factor
-from ddranking.training.recorded import Recorded, Recorder
+from ddranking.training.recorded import SHORT_STEP, Recorded, Recorder
 from ddranking.training.targets import LabelledImages, Target, prepared, targets
 
 LIBRARIES = {"torchvision", "timm"}
@@ -178,13 +178,23 @@ def draws_itself(network: nn.Module, student: str) -> bool:
     )
 
 
-def recordable(rules: Training, network: nn.Module, student: str) -> bool:
-    """Whether steps under ``rules`` are functions of tensors.
+def recordable(
+    rules: Training, network: nn.Module, student: str, shape: Shape, images: int
+) -> bool:
+    """Whether steps under ``rules`` are short, and functions of tensors.
 
     torchvision's transforms by name draw for themselves, and so do networks with dropout.
+
+    Args:
+        rules: of the training.
+        network: in training.
+        student: its name.
+        shape: (C, H, W) of the images.
+        images: of the training set.
     """
     named = any(one.kind == "torchvision" for one in rules.augmentation)
-    return not named and not draws_itself(network, student)
+    short = min(images, rules.batch_size) * math.prod(shape) <= SHORT_STEP
+    return short and not named and not draws_itself(network, student)
 
 
 def shape_of(data: LabelledImages) -> Shape:

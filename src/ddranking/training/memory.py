@@ -8,16 +8,22 @@ of its rules and stays whole; where a single training does not fit, that is said
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol, TypeVar
 
 import torch
+from torch import Tensor
 
 from ddranking.errors import DDRankingError
 
 Job = TypeVar("Job")
 Answer = TypeVar("Answer")
 
+READ_AT_ONCE = {"cpu": 50, "cuda": 2000}
+"""Images that a network is shown together where nothing is learnt from them, by device.
+
+On a CPU, 50 keep the first layer's maps in the cache.
+"""
 
 FULL = (
     "can't allocate memory",
@@ -30,6 +36,27 @@ FULL = (
 
 cuDNN's last one may mean something else, which is then said of a single training, too.
 """
+
+
+class Batches(Protocol):
+    """Images [N,C,H,W], whole or made batch by batch."""
+
+    def split(self, size: int, /) -> Sequence[Tensor] | Iterator[Tensor]: ...
+
+
+def in_batches(run: Callable[[Tensor], Tensor], images: Batches, device: torch.device) -> Tensor:
+    """What ``run`` gives for all images, joined; batches as large as suits the device, or smaller.
+
+    Args:
+        run: from images [B,C,H,W] to one row of an answer for each.
+        images: on ``device``, or made there.
+        device: where ``run`` computes.
+    """
+
+    def read(size: int) -> Tensor:
+        return torch.cat([run(batch) for batch in images.split(size)])
+
+    return with_smaller_batches(read, READ_AT_ONCE.get(device.type, 500))
 
 
 def with_smaller_batches(run: Callable[[int], Answer], size: int) -> Answer:
@@ -56,13 +83,16 @@ def with_smaller_batches(run: Callable[[int], Answer], size: int) -> Answer:
 
 
 def in_smaller_groups(
-    run: Callable[[Sequence[Job]], list[Answer]], group: Sequence[Job]
+    run: Callable[[Sequence[Job]], list[Answer]],
+    group: Sequence[Job],
+    sparing: Callable[[Sequence[Job]], list[Answer]] | None = None,
 ) -> list[Answer]:
     """``run(group)``; where memory runs out each half of the group by itself, and so on.
 
     Args:
         run: one answer for each job, in order, that does not depend on the jobs beside it.
         group: what is run together to begin with.
+        sparing: the same with less memory, for a job that does not fit by itself.
 
     Raises:
         DDRankingError: one job does not fit by itself.
@@ -72,11 +102,15 @@ def in_smaller_groups(
     except Exception as error:
         if not is_out_of_memory(error):
             raise
-        if len(group) <= 1:
+        if len(group) <= 1 and sparing is None:
             raise _too_large("one training", error) from None
     release()
+    if len(group) <= 1:
+        assert sparing is not None
+        return in_smaller_groups(sparing, group)
     middle = len(group) // 2
-    return [*in_smaller_groups(run, group[:middle]), *in_smaller_groups(run, group[middle:])]
+    halves = (group[:middle], group[middle:])
+    return [one for half in halves for one in in_smaller_groups(run, half, sparing)]
 
 
 def is_out_of_memory(error: BaseException) -> bool:

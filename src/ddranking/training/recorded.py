@@ -23,6 +23,13 @@ Replay = Callable[[], object]
 Recorder = Callable[[Callable[[], object]], Replay]
 """Runs a function once and answers with what repeats it on the same addresses."""
 
+SHORT_STEP = 1 << 22
+"""Values of a batch's images up to which steps are recorded: 1,365 images of 32 px, 27 of 224 px.
+
+A longer step keeps a GPU busy until Python asks for the next one, and its recording would hold the
+memory of a second one.
+"""
+
 MOST_FORMS = 64
 """Recordings of one training; a form beyond them runs as it is."""
 

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from ddranking.protocol.rules import Hard, Labels, Stored, Teacher
 from ddranking.training.augment import Augmented
 from ddranking.training.drawn import on_device
+from ddranking.training.memory import in_batches
 from ddranking.training.mixing import Mix
 from ddranking.training.streamed import Streamed
 
@@ -159,11 +160,11 @@ def teacher(rules: Teacher, data: LabelledImages, epoch: int, chance: torch.Gene
 
 
 def prepared(rules: Labels, data: LabelledImages) -> LabelledImages:
-    """``data`` with the labels that are made once, before the first epoch, in chunks of 500."""
+    """``data`` with the labels that are made once, before the first epoch."""
     if not (isinstance(rules, Teacher) and rules.sees == "images"):
         return data
     assert data.teacher is not None, "the workbench brings the teacher that a trial names"
-    soft = torch.cat([data.teacher(chunk) for chunk in data.images.split(500)])
+    soft = in_batches(data.teacher, data.images, data.labels.device)
     return replace(data, soft=soft, soft_kind="logits")
 
 
