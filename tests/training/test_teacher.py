@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from ddranking.models import build
+from ddranking.training.arithmetic import arithmetic
 from ddranking.training.teacher import Seeing, Teacher
 
 IMAGES = torch.randn(6, 3, 16, 16, generator=torch.Generator().manual_seed(0))
@@ -52,3 +53,16 @@ def test_of_a_larger_network_it_takes_the_outputs_of_its_classes() -> None:
     with torch.no_grad():
         slow = inner(IMAGES)[:, [3, 0]]
     assert torch.equal(Teacher([Seeing(inner, *SAME, classes=(3, 0))])(IMAGES), slow)
+
+
+def test_its_labels_are_fp32_whatever_the_training_rounds() -> None:
+    """Of a network that may be fused, too."""
+    for name in ("convnet2-w8-bn", "convnet2-w32"):
+        inner = network(3, name).eval()
+        with torch.no_grad():
+            slow = copy.deepcopy(inner)(IMAGES)
+        teacher = Teacher([Seeing(inner, *SAME)])
+        expected = teacher(IMAGES)
+        torch.testing.assert_close(expected, slow, rtol=1e-4, atol=1e-5)
+        with arithmetic("bf16", torch.device("cpu")):
+            assert torch.equal(teacher(IMAGES), expected)

@@ -1,5 +1,8 @@
 """Teachers: frozen networks whose logits are the labels.
 
+Labels are data: whatever the precision of the training that they are made for, teachers compute in
+fp32, fused where their network can be.
+
 Shapes: B images in a batch, C channels, H height, W width, K classes.
 """
 
@@ -9,6 +12,8 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+
+from ddranking.training.arithmetic import Forward, arithmetic, forward
 
 
 class Seeing(nn.Module):
@@ -35,10 +40,19 @@ class Seeing(nn.Module):
         chosen = None if classes is None else torch.tensor(list(classes))
         self.register_buffer("classes", chosen, persistent=False)
         self.same = set(scale) == {1.0} and set(shift) == {0.0}
+        self._run: tuple[torch.device, Forward] | None = None
 
     def forward(self, images: Tensor) -> Tensor:
-        logits = self.network(images if self.same else images * self.scale + self.shift)
+        logits = self._on(images)(images if self.same else images * self.scale + self.shift)
         return logits if self.classes is None else logits[:, self.classes]
+
+    def _on(self, images: Tensor) -> Forward:
+        """The network as it runs where the images are; a teacher sees images of one shape."""
+        if self._run is None or self._run[0] != images.device:
+            _, channels, height, width = images.shape
+            shape = (channels, height, width)
+            self._run = images.device, forward(self.network, shape, "fp32", images.device)
+        return self._run[1]
 
 
 class Teacher(nn.Module):
@@ -59,4 +73,5 @@ class Teacher(nn.Module):
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
-        return torch.stack([network(images) for network in self.networks]).mean(0)
+        with arithmetic("fp32", images.device):
+            return torch.stack([network(images) for network in self.networks]).mean(0)
