@@ -4,6 +4,7 @@ import torch
 
 from ddranking import __version__
 from ddranking.running import environment as room
+from ddranking.running.worker import Task, perform
 
 
 def test_an_environment_names_versions_device_and_threads() -> None:
@@ -27,3 +28,13 @@ def test_an_installed_package_has_no_commit(monkeypatch) -> None:
     assert room._commit() is None
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: (_ for _ in ()).throw(OSError()))
     assert room._commit() is None
+
+
+def test_it_is_said_by_what_a_network_was_computed(make_study) -> None:
+    """Last bits depend on it, and bf16 on tiles is not bf16 without them."""
+    study, cpu = make_study(), torch.device("cpu")
+    [done] = perform((Task(study.pending({})[0]),), study.workbench, cpu)
+    how, *able = (done.environment.kernels or "").split(", ")
+    assert how in ("fused", "torch")
+    assert able[0] == torch.backends.cpu.get_cpu_capability()
+    assert ("AMX" in able) == torch.cpu._is_amx_tile_supported()

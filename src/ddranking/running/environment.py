@@ -14,8 +14,13 @@ from ddranking.scoring.observation import Environment
 
 
 @cache
-def environment(device: torch.device) -> Environment:
-    """This process's environment; ``device`` is named by its maker's name."""
+def environment(device: torch.device, kernels: str | None = None) -> Environment:
+    """This process's environment.
+
+    Args:
+        device: named by its maker's name.
+        kernels: by what a network was computed, see :func:`ddranking.training.arithmetic.kernels`.
+    """
     return Environment(
         ddranking=version("ddranking"),
         commit=_commit(),
@@ -24,6 +29,7 @@ def environment(device: torch.device) -> Environment:
         device=torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name(),
         threads=torch.get_num_threads(),
         platform=f"{platform.system()} {platform.machine()}",
+        kernels=kernels,
     )
 
 

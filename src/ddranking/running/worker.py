@@ -87,7 +87,7 @@ def perform(
             steps=result.steps,
             seconds=result.seconds,
             weights=save(result.weights) if task.keep else None,
-            environment=environment(device),
+            environment=environment(device, result.kernels),
         )
         for task, result in zip(group, fit(jobs, device, progress), strict=True)
     ]

@@ -43,6 +43,7 @@ class Environment(Frozen):
     device: Text
     threads: int
     platform: Text
+    kernels: Text | None = None
 
 
 class Observation(Frozen):

@@ -231,6 +231,11 @@ class Record(Frozen):
             "scores": {name for name in LATER if getattr(self.scores, name) is None},
             "selection": search,
         }
+        if all(seen.environment.kernels is None for seen in self.observations):
+            lacking["observations"] = {"__all__": {"environment": {"kernels"}}}
+        mark = self.verification
+        if mark is not None and all(one.kernels is None for one in mark.environments):
+            lacking["verification"] = {"environments": {"__all__": {"kernels"}}}
         return lacking | {name: True for name in OWN_LATER if getattr(self, name) is None}
 
     def save(self, path: str | os.PathLike[str]) -> Path:
