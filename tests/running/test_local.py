@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from ddranking.errors import BadInput, DDRankingError
+from ddranking.running import local
 from ddranking.running.local import Pool, Worker, cores, devices
 from ddranking.running.worker import Task
 
@@ -22,6 +23,31 @@ def test_the_cpu_is_always_there() -> None:
     assert devices("cpu") == [CPU]
     assert devices(None)
     assert cores() >= 1
+
+
+@pytest.mark.parametrize(
+    ("told", "share"),
+    [
+        (["150000 100000\n"], 1),
+        (["250000 100000\n"], 2),
+        (["20000 100000\n"], 1),
+        (["max 100000\n"], None),
+        (["-1\n", "100000\n"], None),
+        (["200000\n", "100000\n"], 2),
+        (["0 0\n"], None),
+        (["nonsense"], None),
+        ([], None),
+    ],
+)
+def test_a_container_has_as_many_workers_as_its_share_of_cores(
+    told, share, tmp_path, monkeypatch
+) -> None:
+    files = [tmp_path / str(number) for number in range(max(1, len(told)))]
+    for file, text in zip(files, told, strict=False):
+        file.write_text(text)
+    monkeypatch.setattr(local, "QUOTAS", (tuple(map(str, files)),))
+    monkeypatch.setattr(local.os, "sched_getaffinity", lambda _: set(range(64)), raising=False)
+    assert cores() == (share or 64)
 
 
 @pytest.mark.parametrize(
@@ -55,6 +81,28 @@ def test_the_longest_trials_start_first_and_threads_are_given_back(make_study, r
 # --- Worker processes -----------------------------------------------------------------------------
 
 
+def test_workers_start_all_at_once(make_study, recorder, monkeypatch) -> None:
+    """Each takes seconds to import what it needs; none is waited for before the next starts."""
+    told: list[str] = []
+    start, send = local._start, Worker.send
+
+    def starting(place):
+        told.append("start")
+        return start(place)
+
+    def sending(worker, message):
+        told.append("send")
+        return send(worker, message)
+
+    monkeypatch.setattr(local, "_start", starting)
+    monkeypatch.setattr(Worker, "send", sending)
+    study = make_study()
+    with Pool(study.workbench, [CPU] * 2) as pool:
+        tasks = [Task(trial) for trial in study.pending({})][:2]
+        assert len(list(pool.run(tasks, recorder))) == 2
+    assert told == ["start", "start", "send", "send", "send", "send"]
+
+
 class FakeProcess:
     """A process that has ended with a code."""
 
@@ -72,7 +120,7 @@ def test_a_worker_that_died_while_idle_is_not_a_closed_pipe_of_the_user(make_stu
         def send(self, _) -> None:
             raise BrokenPipeError
 
-    worker = Worker(FakeProcess(-9), Broken())  # type: ignore[arg-type]
+    worker = Worker(FakeProcess(-9), Broken(), CPU)  # type: ignore[arg-type]
     with pytest.raises(DDRankingError, match=r"died \(exit code -9\).*run the same command again"):
         worker.give(Task(make_study().pending({})[0]))
     assert not worker.group
