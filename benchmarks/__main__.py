@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import (
+    circumstances,
     group,
     options,
     page,
@@ -49,6 +50,7 @@ BENCHMARKS: dict[str, Callable[[], list[Row]]] = {
 }
 
 WITH_OPTIONS: dict[str, Callable[[Options], Report]] = {
+    "circumstances": circumstances.measure,
     "group": group.measure,
     "precision": precision.measure,
     "published": published.measure,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from dataclasses import replace
 
@@ -15,7 +16,17 @@ from benchmarks.trials import Cost
 from torch.utils.data import TensorDataset
 
 from benchmarks import __main__ as command
-from benchmarks import conventional, group, precision, scaling, score, selection, training, trials
+from benchmarks import (
+    circumstances,
+    conventional,
+    group,
+    precision,
+    scaling,
+    score,
+    selection,
+    training,
+    trials,
+)
 from ddranking import api
 from ddranking.data.images import Dataset
 from ddranking.models import table
@@ -205,6 +216,24 @@ def test_selection_on_records_and_on_searches_of_its_own(
     before = sorted(path.name for path in tmp_path.rglob("*.json"))
     again = selection.measure(options)
     assert again.raw == found.raw and before == sorted(p.name for p in tmp_path.rglob("*.json"))
+    json.dumps(found.raw, allow_nan=False)
+
+
+def test_circumstances_leave_the_weights_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(circumstances.Conventional, "epoch", lambda self, ipc: 2.0)
+    before = dict(os.environ)
+    found = circumstances.measure(replace(TINY, rounds=1, only=("compiler", "many", "programs")))
+    [rows] = found.tables.values()
+    ours = [row for row in rows if row["side"] == "ours, fp32"]
+    assert [row["circumstance"] for row in ours] == [
+        "as it is",
+        "without a compiler",
+        "beside programs",
+        "many workers",
+    ]
+    assert {row["same weights"] for row in ours} == {"2 of 2"}  # an MLP has no fused form
+    assert [row["times as long"] for row in rows if "conventional" in row["side"]] == [1, 1]
+    assert dict(os.environ) == before
     json.dumps(found.raw, allow_nan=False)
 
 
