@@ -15,7 +15,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -25,7 +24,6 @@ from benchmarks import trials
 from benchmarks.options import Options
 from benchmarks.report import Report, Row, quick_precisions, spread
 from benchmarks.training import EVERY, Conventional, Setting
-from ddranking import api
 from ddranking.protocol.rules import Precision
 from ddranking.running.local import cores
 from ddranking.running.worker import Done, Task
@@ -139,10 +137,8 @@ def _train(
     tasks = [Task(make(seed, epochs, "test"), keep=True) for seed in seeds]
     with trials.pool(setting.workbench, many) as workers:
         trials.start(workers, make)
-        begun = time.perf_counter()
-        done = {task.trial.seed: answer for task, answer in workers.run(tasks, api.Silent())}
-        seconds = time.perf_counter() - begun
-    return Ran(seconds / len(tasks), [done[seed] for seed in seeds])
+        seconds, done = trials.timed(workers, tasks)
+    return Ran(seconds / len(tasks), done)
 
 
 def _row(

@@ -71,10 +71,11 @@ def pool(workbench: Workbench, options: Options) -> Pool:
 
 
 def timed(workers: Pool, tasks: Sequence[Task]) -> tuple[float, list[Done]]:
-    """Wall seconds of running ``tasks``, and what they gave."""
+    """Wall seconds of running ``tasks``, and what each of them gave, in their order."""
     begun = time.perf_counter()
-    done = [answer for _, answer in workers.run(tasks, api.Silent())]
-    return time.perf_counter() - begun, done
+    done = {task.trial.key: answer for task, answer in workers.run(tasks, api.Silent())}
+    seconds = time.perf_counter() - begun
+    return seconds, [done[task.trial.key] for task in tasks]
 
 
 def at_once(workers: Pool) -> int:

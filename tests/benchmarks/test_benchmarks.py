@@ -32,6 +32,7 @@ from ddranking.data.images import Dataset
 from ddranking.models import table
 from ddranking.protocol.augmentations import Dsa
 from ddranking.running.workbench import Workbench
+from ddranking.running.worker import Task
 from ddranking.training.dsa import apply_dsa, draw_dsa
 from ddranking.training.fit import fit
 from ddranking.training.lesson import shape_of
@@ -217,6 +218,16 @@ def test_selection_on_records_and_on_searches_of_its_own(
     again = selection.measure(options)
     assert again.raw == found.raw and before == sorted(p.name for p in tmp_path.rglob("*.json"))
     json.dumps(found.raw, allow_nan=False)
+
+
+def test_answers_come_in_the_order_of_their_tasks(digits: Dataset) -> None:
+    """Trainings are paired by seed; the longest is done first here, and the order is another."""
+    workbench = Workbench(digits, {})
+    make = trials.random_images(workbench, "mlp", 1, "fp32")
+    tasks = [Task(make(seed, epochs)) for seed, epochs in enumerate((1, 3, 2))]
+    with trials.pool(workbench, TINY) as workers:
+        _, done = trials.timed(workers, tasks)
+    assert [answer.steps for answer in done] == [1, 3, 2]
 
 
 def test_circumstances_leave_the_weights_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:

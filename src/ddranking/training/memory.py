@@ -41,6 +41,7 @@ cuDNN's last one may mean something else, which is then said of a single trainin
 class Batches(Protocol):
     """Images [N,C,H,W], whole or made batch by batch."""
 
+    def __len__(self) -> int: ...
     def split(self, size: int, /) -> Sequence[Tensor] | Iterator[Tensor]: ...
 
 
@@ -54,7 +55,17 @@ def in_batches(run: Callable[[Tensor], Tensor], images: Batches, device: torch.d
     """
 
     def read(size: int) -> Tensor:
-        return torch.cat([run(batch) for batch in images.split(size)])
+        joined, done = torch.empty(0), 0
+        for batch in images.split(size):
+            part = run(batch)
+            if not done:
+                joined = part.new_empty(len(images), *part.shape[1:])
+            joined[done : done + len(part)] = part
+            done += len(part)
+            # What is kept of a batch would lie where the next one's maps want to: a heap that is
+            # never trimmed then grows with every batch.
+            del batch, part
+        return joined
 
     return with_smaller_batches(read, READ_AT_ONCE.get(device.type, 500))
 
