@@ -195,10 +195,18 @@ print(peak() - before)
 def test_memory_does_not_grow_with_the_dataset(tmp_path) -> None:
     """0.6 GB of images at 224 px, 2.4 GB as float32, after as many as a few batches take.
 
-    How a heap that is never trimmed happens to lie makes up to 0.12 GB of difference.
+    How a heap that is never trimmed happens to lie may take 0.12 GB, in one run of six; what a
+    worker holds on to, it would in each.
     """
-    done = subprocess.run(
-        [sys.executable, "-c", LARGE, str(tmp_path)], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert int(done.stdout) < 300e6
+    grown = []
+    while len(grown) < 3 and not any(size < 100e6 for size in grown):
+        done = subprocess.run(
+            [sys.executable, "-c", LARGE, str(tmp_path)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        grown.append(int(done.stdout))
+    assert min(grown) < 100e6, grown
+    assert max(grown) < 300e6, grown

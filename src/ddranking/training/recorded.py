@@ -26,8 +26,8 @@ Recorder = Callable[[Callable[[], object]], Replay]
 SHORT_STEP = 1 << 22
 """Values of a batch's images up to which steps are recorded: 1,365 images of 32 px, 27 of 224 px.
 
-A longer step keeps a GPU busy until Python asks for the next one, and its recording would hold the
-memory of a second one.
+A longer step is thought to keep a GPU busy until Python asks for the next one (not measured), and
+its recording would hold the memory of a second one.
 """
 
 MOST_FORMS = 64
