@@ -15,6 +15,7 @@ from snippets import PAGES, ROOT
 
 import ddranking
 
+RESULTS = sorted(path.name for path in (ROOT / "benchmarks" / "results").glob("*.json"))
 EXAMPLES = sorted(path for path in (ROOT / "examples").rglob("*") if path.is_file())
 
 
@@ -59,6 +60,11 @@ def test_readme_is_short() -> None:
 @pytest.mark.parametrize("page", [page for page in PAGES if page.startswith("docs/")])
 def test_every_page_can_be_found(page: str) -> None:
     assert f"({page})" in read("README.md"), f"README.md does not link to {page}"
+
+
+@pytest.mark.parametrize("file", RESULTS)
+def test_every_result_is_shown(file: str) -> None:
+    assert any(f"/{file})" in read(page) for page in PAGES), f"no page links to {file}"
 
 
 # Files, field by field.
