@@ -59,10 +59,13 @@ def as_torch_runs_it(monkeypatch):
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
-def test_a_fused_training_is_the_training_of_torch(optimizer: str, as_torch_runs_it) -> None:
+@pytest.mark.parametrize("student", [STUDENT, "convnet2-w32-bn"])
+def test_a_fused_training_is_the_training_of_torch(
+    student: str, optimizer: str, as_torch_runs_it
+) -> None:
     rate = 0.05 if optimizer == "sgd" else 0.003
     dsa = [{"kind": "dsa"}]
-    work = job(optimizer={"kind": optimizer}, augmentation=dsa, learning_rate=rate)
+    work = job(student, optimizer={"kind": optimizer}, augmentation=dsa, learning_rate=rate)
     [quick] = trained(work)
     as_torch_runs_it()
     [slow] = trained(work)
@@ -71,6 +74,8 @@ def test_a_fused_training_is_the_training_of_torch(optimizer: str, as_torch_runs
     for name, value in slow.weights.items():
         if "features" in name and name.endswith("bias"):
             continue  # torch moves a bias that has no effect by its gradient's rounding
+        if name.endswith("running_mean") and optimizer == "adamw":
+            continue  # a mean with that bias in it, whose steps Adam makes as long as any
         torch.testing.assert_close(quick.weights[name], value, atol=1e-4, rtol=1e-3)
         assert quick.weights[name].is_contiguous()
 

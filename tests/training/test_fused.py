@@ -14,7 +14,7 @@ from ddranking.models import table
 from ddranking.models.convnet import ConvNet
 from ddranking.models.names import Shape
 from ddranking.training import native
-from ddranking.training.fused import Fused, fused
+from ddranking.training.fused import NO_TILES, Fused, fused
 
 CPU = torch.device("cpu")
 Gradients = dict[str, Tensor]
@@ -26,8 +26,13 @@ SHAPES: list[tuple[str, Shape]] = [
     ("convnet3", (1, 28, 28)),
     ("convnet3", (3, 32, 32)),
     ("convnet4-w32", (3, 64, 64)),
+    ("convnet1-w32-bn", (1, 8, 8)),
+    ("convnet3-w32-bn", (3, 32, 32)),
+    ("convnet3-bn", (1, 28, 28)),
+    ("convnet4-w32-bn", (3, 64, 64)),
     ("convnet5-w32", (3, 64, 64)),
 ]
+PRECISIONS = ("fp32", "bf16")
 
 
 @pytest.fixture(autouse=True)
@@ -55,6 +60,8 @@ def batch(shape: Shape, count: int, seed: int) -> Tensor:
 
 def made_fused(of: nn.Module, shape: Shape, precision: str = "fp32") -> Fused:
     made = fused(of, shape, precision, CPU)  # pyright: ignore[reportArgumentType]
+    if precision == "bf16" and made == NO_TILES:
+        pytest.skip(NO_TILES)
     assert isinstance(made, Fused), made
     return made
 
@@ -79,7 +86,7 @@ def closest_to_zero(of: ConvNet, images: Tensor) -> float:
     seen = [float("inf")]
     for layer in of.features:
         images = layer(images)
-        if isinstance(layer, nn.GroupNorm):
+        if isinstance(layer, nn.GroupNorm | nn.BatchNorm2d):
             seen.append(float(images.abs().min()))
     return min(seen)
 
@@ -144,12 +151,8 @@ def in_bfloat16(of: ConvNet, images: Tensor) -> Tensor:
     return rounded(logits, there=False) + of.classifier.bias
 
 
-@pytest.mark.parametrize(("student", "shape"), SHAPES[:-1])
-def test_bf16_rounds_operands_and_sums_in_float32(
-    student: str, shape: Shape, built: native.Native
-) -> None:
-    if not built.tiles:
-        pytest.skip("no AMX")
+@pytest.mark.parametrize(("student", "shape"), SHAPES[:-2])
+def test_bf16_rounds_operands_and_sums_in_float32(student: str, shape: Shape) -> None:
     quick, images = network(student, shape, 0), batch(shape, 4, 0)
     slow = deepcopy(quick)
     logits, found = gradients(made_fused(quick, shape, "bf16"), quick, images)
@@ -162,10 +165,8 @@ def test_bf16_rounds_operands_and_sums_in_float32(
             assert away(found[name], value) < 0.4 * away(exact[name], value) + 1e-5, name
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_an_image_does_not_depend_on_its_batch(precision: str, built: native.Native) -> None:
-    if precision == "bf16" and not built.tiles:
-        pytest.skip("no AMX")
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_an_image_does_not_depend_on_its_batch(precision: str) -> None:
     run = made_fused(network("convnet1-w32", (3, 16, 16), 0), (3, 16, 16), precision)
     images = batch((3, 16, 16), 5, 0)
     with torch.no_grad():
@@ -183,8 +184,51 @@ def test_evaluation_is_the_forward_pass_of_training() -> None:
     assert torch.equal(run(images).detach(), there)
 
 
-def test_constant_images_have_no_variance_and_no_nan() -> None:
-    quick = network("convnet2-w32", (1, 8, 8), 0)
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_batch_norms_remember_what_torch_remembers(precision: str) -> None:
+    """Steps of several sizes, as an epoch's last batch has; then evaluation by what they left."""
+    shape = (3, 16, 16)
+    quick = network("convnet2-w32-bn", shape, 0)
+    slow, run = deepcopy(quick), made_fused(quick, shape, precision)
+    near = {"fp32": 1e-6, "bf16": 4e-3}[precision]
+    for step, count in enumerate((7, 1, 64)):
+        images = 3 + batch(shape, count, step)
+        run(images), slow(images)
+    for (name, value), (_, wanted) in zip(quick.named_buffers(), slow.named_buffers(), strict=True):
+        assert away(value, wanted.double()) < near, name
+        assert value.dtype == wanted.dtype
+    images = batch(shape, 5, 3)
+    with torch.inference_mode():
+        trained, _ = run(images), slow(images)
+        left = deepcopy(quick.state_dict())
+        quick.eval(), slow.eval()
+        logits, wanted = run(images), slow(images)
+    assert away(logits, wanted.double()) < 4 * near
+    assert away(trained, wanted.double()) > 0.1, "the batch's own statistics are others"
+    assert all(torch.equal(left[name], value) for name, value in quick.state_dict().items())
+
+
+def test_batch_norms_of_evaluation_have_no_gradient() -> None:
+    quick = network("convnet1-w32-bn", (3, 8, 8), 0).eval()
+    logits = made_fused(quick, (3, 8, 8))(batch((3, 8, 8), 4, 0))
+    with pytest.raises(RuntimeError, match="in training only"):
+        logits.sum().backward()
+
+
+def test_batches_far_from_their_mean_lose_no_digits() -> None:
+    """Each image has a mean of its own, a hundred deviations from the next one's."""
+    shape = (3, 16, 16)
+    quick = network("convnet1-w32-bn", shape, 0)
+    exact, slow = deepcopy(quick).double(), deepcopy(quick)
+    images = batch(shape, 8, 0) + 100 * torch.arange(8.0).view(-1, 1, 1, 1)
+    wanted = exact(images.double())
+    found = away(made_fused(quick, shape)(images).detach(), wanted.detach())
+    assert found < max(2e-6, 1.5 * away(slow(images).detach(), wanted.detach()))
+
+
+@pytest.mark.parametrize("student", ["convnet2-w32", "convnet2-w32-bn"])
+def test_constant_images_have_no_variance_and_no_nan(student: str) -> None:
+    quick = network(student, (1, 8, 8), 0)
     slow, images = deepcopy(quick), torch.full((2, 1, 8, 8), 3.0)
     logits, found = gradients(made_fused(quick, (1, 8, 8)), quick, images)
     wanted, _ = gradients(slow, slow, images)
@@ -192,8 +236,9 @@ def test_constant_images_have_no_variance_and_no_nan() -> None:
     assert all(value.isfinite().all() for value in found.values())
 
 
-def test_weights_that_diverged_give_nan_not_numbers() -> None:
-    quick = network("convnet2-w32", (1, 8, 8), 0)
+@pytest.mark.parametrize("student", ["convnet2-w32", "convnet2-w32-bn"])
+def test_weights_that_diverged_give_nan_not_numbers(student: str) -> None:
+    quick = network(student, (1, 8, 8), 0)
     quick.features[0].weight.data[3, 0, 1, 1] = float("nan")
     assert made_fused(quick, (1, 8, 8))(batch((1, 8, 8), 2, 0)).isnan().all()
 
@@ -210,9 +255,8 @@ def test_images_may_be_laid_out_in_any_way() -> None:
     ("student", "shape", "why"),
     [
         ("mlp", (3, 32, 32), "not a ConvNet"),
-        ("convnet3-bn", (3, 32, 32), "instance norm"),
-        ("convnet3-gn", (3, 32, 32), "instance norm"),
-        ("convnet3-none", (3, 32, 32), "instance norm"),
+        ("convnet3-gn", (3, 32, 32), "instance or batch norm"),
+        ("convnet3-none", (3, 32, 32), "instance or batch norm"),
         ("convnet3-max", (3, 32, 32), "average pooling"),
         ("convnet1-w8", (3, 32, 32), "width 8"),
         ("convnet3", (3, 30, 30), "30x30"),
@@ -225,14 +269,15 @@ def test_every_other_network_runs_as_torch_runs_it(student: str, shape: Shape, w
     assert why in made
 
 
-def test_machines_without_avx512_compute_the_same(tmp_path, monkeypatch) -> None:
+@pytest.mark.parametrize("student", ["convnet2-w32", "convnet2-w32-bn"])
+def test_machines_without_avx512_compute_the_same(student: str, tmp_path, monkeypatch) -> None:
     """The library built for half as wide registers, on a machine that has both."""
     monkeypatch.setenv(native.FOLDER, str(tmp_path / "native"))
     monkeypatch.setattr(native, "FLAGS", (*native.FLAGS, "-mno-avx512f", "-mno-amx-tile"))
     narrow = native.native.__wrapped__()
     assert isinstance(narrow, native.Native), narrow
     assert (narrow.group, narrow.tiles) == (16, False)
-    quick, images = network("convnet2-w32", (3, 16, 16), 0), batch((3, 16, 16), 3, 0)
+    quick, images = network(student, (3, 16, 16), 0), batch((3, 16, 16), 3, 0)
     run = made_fused(quick, (3, 16, 16))
     other = Fused(run.blocks, run.classifier, "fp32", narrow)
     logits, found = gradients(run, quick, images)

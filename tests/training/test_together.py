@@ -11,7 +11,8 @@ from ddranking.training.fit import Job, Result, fit
 
 CPU = torch.device("cpu")
 FUSED: dict[str, dict[str, Any]] = {
-    f"fused, {precision}": {"student": "convnet2-w32", "precision": precision}
+    f"fused, {student}, {precision}": {"student": student, "precision": precision}
+    for student in ("convnet2-w32", "convnet2-w32-bn")
     for precision in ("fp32", "bf16")
 }
 """Widths that ``fused.cpp`` takes, where it is built; else two more that torch runs."""

@@ -73,7 +73,7 @@ def acceleration(
     Builds the library or the kernels on its first call, as a training would.
 
     >>> acceleration("mlp", (3, 32, 32))
-    'not fused: not a ConvNet with instance norm and average pooling'
+    'not fused: not a ConvNet with instance or batch norm and average pooling'
     """
     network = table.build(student, shape, 2, seed=0)
     quick = _fused(network, shape, precision, torch.device(device))

@@ -1,8 +1,10 @@
 // Blocks of a ConvNet in one pass over each image:
 //
-//     first block    conv 3x3 -> instance norm -> ReLU -> 2x2 average pool
-//     later blocks   (convolution by oneDNN) instance norm -> ReLU -> 2x2 average pool
+//     first block    conv 3x3 -> norm -> ReLU -> 2x2 average pool
+//     later blocks   (convolution by oneDNN) norm -> ReLU -> 2x2 average pool
 //
+// An instance norm takes its mean and variance from one image, which then goes through at once. A
+// batch norm takes them from all images: they pass once for the sums and once more with the result.
 // in float32 here, in bfloat16 in tiles.h. What costs time in these networks is not arithmetic but
 // the traffic of large maps: the first block's are 128 x 32 x 32 for each image. Here they never
 // leave the core's cache: a group of channels of one image is computed, normalised and pooled, and
@@ -12,7 +14,7 @@
 // Layout: maps are channels last, [image][row][column][channel]; images are [image][channel][row]
 // [column]. h and w are the sides of the map before pooling, both even. A group is what two vector
 // registers hold; the number of channels is a multiple of it. K = 9 * c_in taps, in the order
-// (ky, kx, c). The convolution's bias does nothing before an instance norm, so it is left out.
+// (ky, kx, c). A convolution's bias does nothing before these norms, so it is left out.
 
 #include <cmath>
 #include <cstdint>
@@ -57,7 +59,15 @@ using buffer = std::vector<T, Lines<T>>;
 // windows, and fill tiles of 32 pixels.
 long rows_at_once(long w) { return w % 16 ? 4 : 2; }
 
-struct Norm {  // of one group in one image
+// What a pass over the images does. `kept` holds [channels / GROUP][2][GROUP] numbers, one such
+// table for each image but in GIVEN and the backward GATHER, where all images share one.
+//
+//     EACH    all of it, by mean and 1 / deviation of each image, which forward leaves in `kept`
+//     GATHER  forward: mean and variance of each image into `kept`; backward: d_gamma and d_beta
+//     GIVEN   all of it, by what `kept` holds; backward: and by d_gamma and d_beta of all images
+enum Pass : long { EACH, GATHER, GIVEN };
+
+struct Norm {  // of one group
     vec mean[2], rstd[2], gamma[2], beta[2];
 };
 
@@ -87,14 +97,20 @@ struct Moments {
         }
     }
 
-    void finish(long pixels, float eps, Norm& n) const {
+    void finish(long pixels, vec* mean, vec* variance) const {
         for (int v = 0; v < 2; v++) {
             const vec off = sum[v] / same(pixels);
-            const vec variance = square[v] / same(pixels) - off * off;
-            n.mean[v] = shift[v] + off;
-            for (int i = 0; i < LANES; i++)
-                n.rstd[v][i] = 1 / std::sqrt(std::fmax(variance[i], 0.0f) + eps);
+            mean[v] = shift[v] + off;
+            variance[v] = square[v] / same(pixels) - off * off;
+            for (int i = 0; i < LANES; i++) variance[v][i] = std::fmax(variance[v][i], 0.0f);
         }
+    }
+
+    void finish(long pixels, float eps, Norm& n) const {
+        vec variance[2];
+        finish(pixels, n.mean, variance);
+        for (int v = 0; v < 2; v++)
+            for (int i = 0; i < LANES; i++) n.rstd[v][i] = 1 / std::sqrt(variance[v][i] + eps);
     }
 };
 
@@ -115,15 +131,17 @@ void normalise_and_pool(const T* y, long h, long w, long stride, const Norm& n, 
     }
 }
 
-// The backward pass of normalise_and_pool for one group in one image. With d = y - mean and g the
-// gradient at the norm's output, a quarter of the pooled one where ReLU let it through:
+// The backward pass of normalise_and_pool for one group. With d = y - mean and g the gradient at the
+// norm's output, a quarter of the pooled one where ReLU let it through, and means over all pixels
+// that share a mean:
 //
 //     dL/dy = rstd * gamma * (g - mean(g) - d * rstd^2 * mean(g d))
 //
-// rows() is called for all rows, then finish(), then put() for all rows again.
+// rows() is called for all rows, then add() and over(), then put() for all rows again; or, where
+// another pass has added up the sums, all() and put().
 struct Gradient {
     const Norm& n;
-    vec g[2] = {}, gd[2] = {}, less[2] = {}, slope[2] = {};  // sums; what finish() makes of them
+    vec g[2] = {}, gd[2] = {}, less[2] = {}, slope[2] = {};  // sums; what over() makes of them
 
     vec scale(int v) const { return n.rstd[v] * n.gamma[v]; }
 
@@ -148,13 +166,26 @@ struct Gradient {
         }
     }
 
-    void finish(long pixels, float* d_gamma, float* d_beta) {
+    void add(float* d_gamma, float* d_beta) const {
         for (int v = 0; v < 2; v++, d_gamma += LANES, d_beta += LANES) {
             store(d_gamma, load(d_gamma) + gd[v] * n.rstd[v]);
             store(d_beta, load(d_beta) + g[v]);
+        }
+    }
+
+    void over(long pixels) {
+        for (int v = 0; v < 2; v++) {
             less[v] = scale(v) * g[v] / same(pixels);
             slope[v] = scale(v) * n.rstd[v] * n.rstd[v] * gd[v] / same(pixels);
         }
+    }
+
+    void all(long pixels, const float* d_gamma, const float* d_beta) {
+        for (int v = 0; v < 2; v++, d_gamma += LANES, d_beta += LANES) {
+            gd[v] = load(d_gamma) / n.rstd[v];
+            g[v] = load(d_beta);
+        }
+        over(pixels);
     }
 
     // Gives put(pixel, v, a, b) the gradients of two neighbouring pixels.
@@ -189,10 +220,10 @@ Norm parameters(const float* gamma, const float* beta, long first) {
     return n;
 }
 
-void keep(const Norm& n, float* moments) {  // [2][GROUP]
+void keep(const vec* mean, const vec* spread, float* moments) {  // [2][GROUP]
     for (int v = 0; v < 2; v++) {
-        store(moments + v * LANES, n.mean[v]);
-        store(moments + GROUP + v * LANES, n.rstd[v]);
+        store(moments + v * LANES, mean[v]);
+        store(moments + GROUP + v * LANES, spread[v]);
     }
 }
 
@@ -302,65 +333,94 @@ struct Float {
 #include "tiles.h"
 #endif
 
+// What one image leaves of one group after forward's first look at it, where there is one: whether
+// it goes on from here to be pooled.
+bool settle(Pass pass, const Moments& moments, long pixels, float eps, Norm& n, float* kept) {
+    if (pass == GATHER) {
+        vec mean[2], variance[2];
+        moments.finish(pixels, mean, variance);
+        keep(mean, variance, kept);
+        return false;
+    }
+    moments.finish(pixels, eps, n);
+    keep(n.mean, n.rstd, kept);
+    return true;
+}
+
 template <class Conv>
-void first_forward(const Shape& s, const float* images, const float* weight, const float* gamma,
-                   const float* beta, float eps, typename Conv::map* out, float* kept) {
+void first_forward(Pass pass, const Shape& s, const float* images, const float* weight,
+                   const float* gamma, const float* beta, float eps, typename Conv::map* out,
+                   float* kept) {
     Conv conv(s, weight);
     const long h = s.h(), w = s.w(), rows = rows_at_once(w);
+    const bool again = Conv::TWICE || pass != EACH;
     const vec zero[2] = {};
-    buffer<float> y((Conv::TWICE ? rows : h) * w * GROUP);
+    buffer<float> y((again ? rows : h) * w * GROUP);
     for (long i = 0; i < s.images; i++) {
         conv.image(images + i * s.c_in * s.side_h * s.side_w);
         for (long o = 0; o < s.channels; o += GROUP) {
             Norm n = parameters(gamma, beta, o);
-            Moments moments;
-            for (long r = 0; r < h; r += rows) {
-                float* at = &y[Conv::TWICE ? 0 : r * w * GROUP];
-                conv.convolve(o / GROUP, r, rows, zero, at);
-                moments.rows(at, rows * w, GROUP, r == 0);
+            if (pass == GIVEN) {
+                recall(n, kept + o * 2);
+            } else {
+                Moments moments;
+                for (long r = 0; r < h; r += rows) {
+                    float* at = &y[again ? 0 : r * w * GROUP];
+                    conv.convolve(o / GROUP, r, rows, zero, at);
+                    moments.rows(at, rows * w, GROUP, r == 0);
+                }
+                float* of = kept + (i * s.channels + o) * 2;
+                if (!settle(pass, moments, h * w, eps, n, of)) continue;
             }
-            moments.finish(h * w, eps, n);
             for (long r = 0; r < h; r += rows) {
-                float* at = &y[Conv::TWICE ? 0 : r * w * GROUP];
-                if (Conv::TWICE) conv.convolve(o / GROUP, r, rows, zero, at);
+                float* at = &y[again ? 0 : r * w * GROUP];
+                if (again) conv.convolve(o / GROUP, r, rows, zero, at);
                 auto* to = out + (i * h + r) * w / 4 * s.channels + o;
                 normalise_and_pool(at, rows, w, GROUP, n, to, s.channels);
             }
-            keep(n, kept + (i * s.channels + o) * 2);
         }
     }
 }
 
 template <class Conv>
-void first_backward(const Shape& s, const float* images, const float* weight, const float* gamma,
-                    const float* beta, const float* kept, const typename Conv::map* grad,
-                    float* d_weight, float* d_gamma, float* d_beta) {
+void first_backward(Pass pass, const Shape& s, const float* images, const float* weight,
+                    const float* gamma, const float* beta, const float* kept,
+                    const typename Conv::map* grad, float* d_weight, float* d_gamma,
+                    float* d_beta) {
     Conv conv(s, weight);
     const long h = s.h(), w = s.w(), rows = rows_at_once(w), K = s.taps();
-    buffer<float> y((Conv::TWICE ? rows : h) * w * GROUP), total(s.channels * K), one(K * GROUP);
+    const bool again = Conv::TWICE || pass != EACH;
+    buffer<float> y((again ? rows : h) * w * GROUP), total(s.channels * K), one(K * GROUP);
     for (long i = 0; i < s.images; i++) {
         conv.image(images + i * s.c_in * s.side_h * s.side_w);
-        conv.before_gradient();
+        if (pass != GATHER) conv.before_gradient();
         for (long o = 0; o < s.channels; o += GROUP) {
             Norm n = parameters(gamma, beta, o);
-            recall(n, kept + (i * s.channels + o) * 2);
+            recall(n, kept + ((pass == EACH ? i : 0) * s.channels + o) * 2);
             Gradient g{n};
             const auto* from = grad + i * h * w / 4 * s.channels + o;
-            for (long r = 0; r < h; r += rows) {
-                float* at = &y[Conv::TWICE ? 0 : r * w * GROUP];
-                conv.convolve(o / GROUP, r, rows, n.mean, at);
-                g.rows(at, rows, w, GROUP, true, from + r * w / 4 * s.channels, s.channels);
+            if (pass == GIVEN) {
+                g.all(s.images * h * w, d_gamma + o, d_beta + o);
+            } else {
+                for (long r = 0; r < h; r += rows) {
+                    float* at = &y[again ? 0 : r * w * GROUP];
+                    conv.convolve(o / GROUP, r, rows, n.mean, at);
+                    g.rows(at, rows, w, GROUP, true, from + r * w / 4 * s.channels, s.channels);
+                }
+                g.add(d_gamma + o, d_beta + o);
+                if (pass == GATHER) continue;
+                g.over(h * w);
             }
-            g.finish(h * w, d_gamma + o, d_beta + o);
             one.assign(K * GROUP, 0);  // an image's own sum first: less rounding than one long sum
             for (long r = 0; r < h; r += rows) {
-                float* at = &y[Conv::TWICE ? 0 : r * w * GROUP];
-                if (Conv::TWICE) conv.convolve(o / GROUP, r, rows, n.mean, at);
+                float* at = &y[again ? 0 : r * w * GROUP];
+                if (again) conv.convolve(o / GROUP, r, rows, n.mean, at);
                 conv.weight_gradient(r, rows, at, g, from + r * w / 4 * s.channels, one.data());
             }
             for (long j = 0; j < K * GROUP; j++) total[o * K + j] += one[j];
         }
     }
+    if (pass == GATHER) return;
     for (long o = 0; o < s.channels; o++)
         for (long k = 0; k < K; k++)
             d_weight[o * K + k % s.c_in * 9 + k / s.c_in] =
@@ -368,45 +428,54 @@ void first_backward(const Shape& s, const float* images, const float* weight, co
 }
 
 template <class T>
-void later_forward(long images, long h, long w, long channels, const T* y, const float* gamma,
-                   const float* beta, float eps, T* out, float* kept) {
+void later_forward(Pass pass, long images, long h, long w, long channels, const T* y,
+                   const float* gamma, const float* beta, float eps, T* out, float* kept) {
     for (long i = 0; i < images; i++)
         for (long o = 0; o < channels; o += GROUP) {
             Norm n = parameters(gamma, beta, o);
-            Moments moments;
             const T* from = y + i * h * w * channels + o;
+            if (pass == GIVEN) {
+                recall(n, kept + o * 2);
+            } else {
+                Moments moments;
+                for (long r = 0; r < h; r += 2)
+                    moments.rows(from + r * w * channels, 2 * w, channels, r == 0);
+                float* of = kept + (i * channels + o) * 2;
+                if (!settle(pass, moments, h * w, eps, n, of)) continue;
+            }
             T* to = out + i * h * w / 4 * channels + o;
-            for (long r = 0; r < h; r += 2)
-                moments.rows(from + r * w * channels, 2 * w, channels, r == 0);
-            moments.finish(h * w, eps, n);
             normalise_and_pool(from, h, w, channels, n, to, channels);
-            keep(n, kept + (i * channels + o) * 2);
         }
 }
 
 template <class T>
-void later_backward(long images, long h, long w, long channels, const T* y, const float* gamma,
-                    const float* beta, const float* kept, const T* grad, T* d_y, float* d_gamma,
-                    float* d_beta) {
+void later_backward(Pass pass, long images, long h, long w, long channels, const T* y,
+                    const float* gamma, const float* beta, const float* kept, const T* grad,
+                    T* d_y, float* d_gamma, float* d_beta) {
     for (long i = 0; i < images; i++)
         for (long o = 0; o < channels; o += GROUP) {
             Norm n = parameters(gamma, beta, o);
-            recall(n, kept + (i * channels + o) * 2);
+            recall(n, kept + ((pass == EACH ? i : 0) * channels + o) * 2);
             Gradient g{n};
             const T* at = y + i * h * w * channels + o;
             const T* from = grad + i * h * w / 4 * channels + o;
+            if (pass == GIVEN) {
+                g.all(images * h * w, d_gamma + o, d_beta + o);
+            } else {
+                for (long r = 0; r < h; r += 2)
+                    g.rows(at + r * w * channels, 2, w, channels, false,
+                           from + r * w / 4 * channels, channels);
+                g.add(d_gamma + o, d_beta + o);
+                if (pass == GATHER) continue;
+                g.over(h * w);
+            }
             T* to = d_y + i * h * w * channels + o;
-            for (long r = 0; r < h; r += 2)
-                g.rows(at + r * w * channels, 2, w, channels, false, from + r * w / 4 * channels,
-                       channels);
-            g.finish(h * w, d_gamma + o, d_beta + o);
             g.put(at, h, w, channels, false, from, channels, [=](long p, int v, vec a, vec b) {
                 store(to + p * channels + v * LANES, a);
                 store(to + (p + 1) * channels + v * LANES, b);
             });
         }
 }
-
 
 }  // namespace
 
@@ -428,30 +497,31 @@ extern "C" void later_weights_bf16(long images, long h, long w, long channels, c
 }
 #endif
 
-// What Python calls. d_gamma and d_beta are added to.
+// What Python calls. d_gamma and d_beta are added to, but for GIVEN, which reads them.
 #define EXPORT(SUFFIX, CONV, T)                                                                    \
     extern "C" void first_forward_##SUFFIX(                                                        \
-        const Shape* s, const float* images, const float* weight, const float* gamma,              \
+        long pass, const Shape* s, const float* images, const float* weight, const float* gamma,   \
         const float* beta, float eps, T* out, float* kept) {                                       \
-        first_forward<CONV>(*s, images, weight, gamma, beta, eps, out, kept);                      \
+        first_forward<CONV>(Pass(pass), *s, images, weight, gamma, beta, eps, out, kept);          \
     }                                                                                              \
     extern "C" void first_backward_##SUFFIX(                                                       \
-        const Shape* s, const float* images, const float* weight, const float* gamma,              \
+        long pass, const Shape* s, const float* images, const float* weight, const float* gamma,   \
         const float* beta, const float* kept, const T* grad, float* d_weight, float* d_gamma,      \
         float* d_beta) {                                                                           \
-        first_backward<CONV>(*s, images, weight, gamma, beta, kept, grad, d_weight, d_gamma,       \
-                             d_beta);                                                              \
+        first_backward<CONV>(Pass(pass), *s, images, weight, gamma, beta, kept, grad, d_weight,    \
+                             d_gamma, d_beta);                                                     \
     }                                                                                              \
-    extern "C" void later_forward_##SUFFIX(long images, long h, long w, long channels, const T* y, \
-                                           const float* gamma, const float* beta, float eps,       \
-                                           T* out, float* kept) {                                  \
-        later_forward(images, h, w, channels, y, gamma, beta, eps, out, kept);                     \
+    extern "C" void later_forward_##SUFFIX(                                                        \
+        long pass, long images, long h, long w, long channels, const T* y, const float* gamma,     \
+        const float* beta, float eps, T* out, float* kept) {                                       \
+        later_forward(Pass(pass), images, h, w, channels, y, gamma, beta, eps, out, kept);         \
     }                                                                                              \
     extern "C" void later_backward_##SUFFIX(                                                       \
-        long images, long h, long w, long channels, const T* y, const float* gamma,                \
+        long pass, long images, long h, long w, long channels, const T* y, const float* gamma,     \
         const float* beta, const float* kept, const T* grad, T* d_y, float* d_gamma,               \
         float* d_beta) {                                                                           \
-        later_backward(images, h, w, channels, y, gamma, beta, kept, grad, d_y, d_gamma, d_beta);  \
+        later_backward(Pass(pass), images, h, w, channels, y, gamma, beta, kept, grad, d_y,        \
+                       d_gamma, d_beta);                                                           \
     }
 
 EXPORT(fp32, Float, float)

@@ -1,9 +1,10 @@
-"""ConvNets with instance norm and average pooling, each block in one pass (see ``fused.cpp``).
+"""ConvNets with average pooling, the blocks of which never store their maps (see ``fused.cpp``).
 
 The same function as :class:`ddranking.models.convnet.ConvNet`, which stays the reference: in fp32
 the logits and gradients agree within rounding. In bf16 the inputs of convolutions and of the linear
 layer are rounded to bfloat16 and products are summed in float32; norms, loss and optimiser are
-float32. Every other network or machine runs as torch runs it; ``fused_gpu.py`` is for GPUs.
+float32. Norms are instance or batch norms. Every other network or machine runs as torch runs it;
+``fused_gpu.py`` is for GPUs.
 
 Shapes: B images, C channels, H and W sides of a block's map before pooling, K classes.
 """
@@ -11,8 +12,9 @@ Shapes: B images, C channels, H and W sides of a block's map before pooling, K c
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 import torch.nn.functional as F
@@ -21,10 +23,13 @@ from torch import Tensor, nn
 from ddranking.models.convnet import ConvNet
 from ddranking.models.names import Shape
 from ddranking.protocol.rules import Precision
+from ddranking.training import fused_norm
+from ddranking.training.fused_norm import Norm, Pass
 from ddranking.training.native import Native, native
 
-Block = tuple[nn.Conv2d, nn.GroupNorm]
-OTHER_NETWORK = "not a ConvNet with instance norm and average pooling"
+Block = tuple[nn.Conv2d, Norm]
+OTHER_NETWORK = "not a ConvNet with instance or batch norm and average pooling"
+NO_TILES = "no AMX, which bf16 needs to be fast"
 
 
 class _Shape(ctypes.Structure):
@@ -73,13 +78,13 @@ class Fused:
         for index, (convolution, norm) in enumerate(self.blocks):
             weight = convolution.weight.detach()
             if index == 0:
-                before, maps, moments = maps, *self._first(maps, weight, convolution, norm)
+                before, (maps, moments) = maps, self._first(maps, weight, convolution, norm)
                 kept.append((before, weight, moments))
                 continue
             weight = weight.to(self.dtype, memory_format=torch.channels_last)
             y = F.conv2d(maps, weight, padding=1)
             y = y.contiguous(memory_format=torch.channels_last)
-            before, (maps, moments) = maps, self._later(y, norm)
+            before, (maps, moments) = maps, self._later(y, convolution, norm)
             kept.append((before, weight, moments, y))
         features = maps.contiguous().flatten(1).float()
         weight, bias = self.classifier.weight.detach(), self.classifier.bias.detach()
@@ -106,7 +111,7 @@ class Fused:
                 before, weight, moments, y = kept[index]
                 d_y = self._later_backward(maps, y, moments, norm, d_gamma, d_beta)
                 maps, d_weight = self._convolution_backward(d_y, before, weight)
-            # An instance norm takes out what the bias adds, so its gradient is zero.
+            # These norms take out what the bias adds, so its gradient is zero.
             found += [d_beta, d_gamma, torch.zeros(len(d_beta)), d_weight]
         return found[::-1]
 
@@ -132,49 +137,76 @@ class Fused:
         )
 
     def _first(
-        self, images: Tensor, weight: Tensor, convolution: nn.Conv2d, norm: nn.GroupNorm
+        self, images: Tensor, weight: Tensor, convolution: nn.Conv2d, norm: Norm
     ) -> tuple[Tensor, Tensor]:
+        """The pooled map of the first block, and mean and 1 / deviation of its norm."""
         shape, height, width = _shape(images, convolution)
         out = self._maps(len(images), len(weight), height // 2, width // 2)
-        moments = torch.empty(len(images), len(weight), 2)
-        self._call(
-            "first_forward", shape, images, weight.contiguous(), norm.weight, norm.bias,
-            norm.eps, out, moments,
-        )  # fmt: skip
-        return out, moments
+        weight = weight.contiguous()
+
+        def run(which: Pass, moments: Tensor) -> None:
+            self._call(
+                "first_forward", which, shape, images, weight, norm.weight, norm.bias,
+                norm.eps, out, moments,
+            )  # fmt: skip
+
+        return out, self._moments(norm, convolution, len(images), height * width, run)
 
     def _first_backward(
-        self, grad: Tensor, kept: Any, convolution: nn.Conv2d, norm: nn.GroupNorm, *sums: Tensor
+        self, grad: Tensor, kept: Any, convolution: nn.Conv2d, norm: Norm, *sums: Tensor
     ) -> Tensor:
         images, weight, moments = kept
         shape, _, _ = _shape(images, convolution)
-        d_weight = torch.empty(weight.shape)
-        self._call(
-            "first_backward", shape, images, weight.contiguous(), norm.weight, norm.bias,
-            moments, grad, d_weight, *sums,
-        )  # fmt: skip
+        weight, d_weight = weight.contiguous(), torch.empty(weight.shape)
+
+        def run(which: Pass) -> None:
+            self._call(
+                "first_backward", which, shape, images, weight, norm.weight, norm.bias,
+                moments, grad, d_weight, *sums,
+            )  # fmt: skip
+
+        fused_norm.backward(norm, run)
         return d_weight
 
-    def _later(self, y: Tensor, norm: nn.GroupNorm) -> tuple[Tensor, Tensor]:
+    def _later(self, y: Tensor, convolution: nn.Conv2d, norm: Norm) -> tuple[Tensor, Tensor]:
+        """The pooled map of a later block, and mean and 1 / deviation of its norm."""
         images, channels, height, width = y.shape
         out = self._maps(images, channels, height // 2, width // 2)
-        moments = torch.empty(images, channels, 2)
-        self._call(
-            "later_forward", images, height, width, channels, y, norm.weight, norm.bias,
-            norm.eps, out, moments,
-        )  # fmt: skip
-        return out, moments
+
+        def run(which: Pass, moments: Tensor) -> None:
+            self._call(
+                "later_forward", which, images, height, width, channels, y, norm.weight, norm.bias,
+                norm.eps, out, moments,
+            )  # fmt: skip
+
+        return out, self._moments(norm, convolution, images, height * width, run)
 
     def _later_backward(
-        self, grad: Tensor, y: Tensor, moments: Tensor, norm: nn.GroupNorm, *sums: Tensor
+        self, grad: Tensor, y: Tensor, moments: Tensor, norm: Norm, *sums: Tensor
     ) -> Tensor:
         images, channels, height, width = y.shape
         d_y = self._maps(*y.shape)
-        self._call(
-            "later_backward", images, height, width, channels, y, norm.weight, norm.bias,
-            moments, grad, d_y, *sums,
-        )  # fmt: skip
+
+        def run(which: Pass) -> None:
+            self._call(
+                "later_backward", which, images, height, width, channels, y, norm.weight, norm.bias,
+                moments, grad, d_y, *sums,
+            )  # fmt: skip
+
+        fused_norm.backward(norm, run)
         return d_y
+
+    def _moments(
+        self,
+        norm: Norm,
+        convolution: nn.Conv2d,
+        images: int,
+        pixels: int,
+        run: Callable[[Pass, Tensor], None],
+    ) -> Tensor:
+        assert convolution.bias is not None
+        bias = convolution.bias.detach()
+        return fused_norm.forward(norm, bias, images, pixels, self.native.group, run)
 
     def _convolution_backward(
         self, d_y: Tensor, maps: Tensor, weight: Tensor
@@ -233,7 +265,7 @@ def fused(
     if isinstance(library, str):
         return library
     if precision == "bf16" and not library.tiles:
-        return "no AMX, which bf16 needs to be fast"
+        return NO_TILES
     first = blocks[0][0]
     height, width = (side + 2 * int(first.padding[0]) - 2 for side in shape[1:])
     deepest = 2 ** len(blocks)
@@ -258,10 +290,18 @@ def blocks_of(network: nn.Module) -> tuple[Block, ...] | None:
     found: list[Block] = []
     for first in range(0, len(layers), 4):
         match layers[first : first + 4]:
-            case [nn.Conv2d() as convolution, nn.GroupNorm() as norm, nn.ReLU(), nn.AvgPool2d()]:
-                if norm.num_groups != norm.num_channels:
-                    return None
+            case [nn.Conv2d() as convolution, norm, nn.ReLU(), nn.AvgPool2d()] if _fits(norm):
                 found.append((convolution, norm))
             case _:
                 return None
     return tuple(found)
+
+
+def _fits(norm: nn.Module) -> TypeGuard[Norm]:
+    match norm:
+        case nn.GroupNorm():
+            return norm.num_groups == norm.num_channels
+        case nn.BatchNorm2d(affine=True, track_running_stats=True, momentum=float()):
+            return True
+        case _:
+            return False

@@ -31,6 +31,7 @@ from ddranking.training.fused import OTHER_NETWORK, Block, blocks_of
 from ddranking.training.memory import is_out_of_memory
 from ddranking.training.native import SWITCH
 
+BATCH_NORM = "batch norm, which is fused on a CPU only"
 NO_TRITON = "no Triton, which comes with torch for CUDA"
 AGREES = 0.01
 """Distance from torch's result, relative to its size, below which the two differ by rounding: of
@@ -48,7 +49,7 @@ class FusedGpu:
         finish: ``norm_relu_pool`` of ``fused_gpu_kernels``, which follows each convolution.
     """
 
-    blocks: tuple[Block, ...]
+    blocks: tuple[tuple[nn.Conv2d, nn.GroupNorm], ...]
     classifier: nn.Linear
     precision: Precision
     finish: Callable[[Tensor, Tensor, nn.GroupNorm], Tensor]
@@ -84,6 +85,9 @@ def fused_gpu(
     blocks = blocks_of(network)
     if blocks is None:
         return OTHER_NETWORK
+    own = tuple((layer, norm) for layer, norm in blocks if isinstance(norm, nn.GroupNorm))
+    if len(own) < len(blocks):
+        return BATCH_NORM
     if importlib.util.find_spec("triton") is None:
         return NO_TRITON
     for maps in _maps(blocks, shape):
@@ -93,7 +97,7 @@ def fused_gpu(
     assert isinstance(network, ConvNet)
     from ddranking.training.fused_gpu_kernels import norm_relu_pool
 
-    return FusedGpu(blocks, network.classifier, precision, norm_relu_pool)
+    return FusedGpu(own, network.classifier, precision, norm_relu_pool)
 
 
 @cache
