@@ -1,20 +1,20 @@
-// Blocks of a ConvNet in one pass over each image:
+// Blocks of a ConvNet, one image after another:
 //
 //     first block    conv 3x3 -> norm -> ReLU -> 2x2 average pool
 //     later blocks   (convolution by oneDNN) norm -> ReLU -> 2x2 average pool
 //
-// An instance norm takes its mean and variance from one image, which then goes through at once. A
-// batch norm takes them from all images: they pass once for the sums and once more with the result.
 // in float32 here, in bfloat16 in tiles.h. What costs time in these networks is not arithmetic but
 // the traffic of large maps: the first block's are 128 x 32 x 32 for each image. Here they never
 // leave the core's cache: a group of channels of one image is computed, normalised and pooled, and
-// the backward pass computes it again. One thread, images one after another, sums always in the
-// same order.
+// the backward pass computes it again. An instance norm takes mean and variance from the image
+// itself, so that one pass over the images is enough. In training a batch norm takes them from all
+// images: one pass for its sums, one more with what they give. One thread, sums always in the same
+// order.
 //
 // Layout: maps are channels last, [image][row][column][channel]; images are [image][channel][row]
 // [column]. h and w are the sides of the map before pooling, both even. A group is what two vector
 // registers hold; the number of channels is a multiple of it. K = 9 * c_in taps, in the order
-// (ky, kx, c). A convolution's bias does nothing before these norms, so it is left out.
+// (ky, kx, c). A convolution's bias is left out: a norm takes out again what it adds to a mean.
 
 #include <cmath>
 #include <cstdint>
@@ -69,6 +69,11 @@ enum Pass : long { EACH, GATHER, GIVEN };
 
 struct Norm {  // of one group
     vec mean[2], rstd[2], gamma[2], beta[2];
+
+    void spread(const vec* variance, float eps) {
+        for (int v = 0; v < 2; v++)
+            for (int i = 0; i < LANES; i++) rstd[v][i] = 1 / std::sqrt(variance[v][i] + eps);
+    }
 };
 
 // Mean and variance over the pixels of an image in one pass. Deviations are from the mean of the
@@ -105,13 +110,6 @@ struct Moments {
             for (int i = 0; i < LANES; i++) variance[v][i] = std::fmax(variance[v][i], 0.0f);
         }
     }
-
-    void finish(long pixels, float eps, Norm& n) const {
-        vec variance[2];
-        finish(pixels, n.mean, variance);
-        for (int v = 0; v < 2; v++)
-            for (int i = 0; i < LANES; i++) n.rstd[v][i] = 1 / std::sqrt(variance[v][i] + eps);
-    }
 };
 
 template <class T, class U>
@@ -141,7 +139,7 @@ void normalise_and_pool(const T* y, long h, long w, long stride, const Norm& n, 
 // another pass has added up the sums, all() and put().
 struct Gradient {
     const Norm& n;
-    vec g[2] = {}, gd[2] = {}, less[2] = {}, slope[2] = {};  // sums; what over() makes of them
+    vec g[2] = {}, gd[2] = {}, less[2] = {}, slope[2] = {};  // sums; what comes of them
 
     vec scale(int v) const { return n.rstd[v] * n.gamma[v]; }
 
@@ -182,10 +180,9 @@ struct Gradient {
 
     void all(long pixels, const float* d_gamma, const float* d_beta) {
         for (int v = 0; v < 2; v++, d_gamma += LANES, d_beta += LANES) {
-            gd[v] = load(d_gamma) / n.rstd[v];
-            g[v] = load(d_beta);
+            less[v] = scale(v) * load(d_beta) / same(pixels);
+            slope[v] = scale(v) * n.rstd[v] * load(d_gamma) / same(pixels);
         }
-        over(pixels);
     }
 
     // Gives put(pixel, v, a, b) the gradients of two neighbouring pixels.
@@ -333,20 +330,6 @@ struct Float {
 #include "tiles.h"
 #endif
 
-// What one image leaves of one group after forward's first look at it, where there is one: whether
-// it goes on from here to be pooled.
-bool settle(Pass pass, const Moments& moments, long pixels, float eps, Norm& n, float* kept) {
-    if (pass == GATHER) {
-        vec mean[2], variance[2];
-        moments.finish(pixels, mean, variance);
-        keep(mean, variance, kept);
-        return false;
-    }
-    moments.finish(pixels, eps, n);
-    keep(n.mean, n.rstd, kept);
-    return true;
-}
-
 template <class Conv>
 void first_forward(Pass pass, const Shape& s, const float* images, const float* weight,
                    const float* gamma, const float* beta, float eps, typename Conv::map* out,
@@ -369,8 +352,11 @@ void first_forward(Pass pass, const Shape& s, const float* images, const float* 
                     conv.convolve(o / GROUP, r, rows, zero, at);
                     moments.rows(at, rows * w, GROUP, r == 0);
                 }
-                float* of = kept + (i * s.channels + o) * 2;
-                if (!settle(pass, moments, h * w, eps, n, of)) continue;
+                vec variance[2];
+                moments.finish(h * w, n.mean, variance);
+                n.spread(variance, eps);
+                keep(n.mean, pass == GATHER ? variance : n.rstd, kept + (i * s.channels + o) * 2);
+                if (pass == GATHER) continue;
             }
             for (long r = 0; r < h; r += rows) {
                 float* at = &y[again ? 0 : r * w * GROUP];
@@ -440,8 +426,11 @@ void later_forward(Pass pass, long images, long h, long w, long channels, const 
                 Moments moments;
                 for (long r = 0; r < h; r += 2)
                     moments.rows(from + r * w * channels, 2 * w, channels, r == 0);
-                float* of = kept + (i * channels + o) * 2;
-                if (!settle(pass, moments, h * w, eps, n, of)) continue;
+                vec variance[2];
+                moments.finish(h * w, n.mean, variance);
+                n.spread(variance, eps);
+                keep(n.mean, pass == GATHER ? variance : n.rstd, kept + (i * channels + o) * 2);
+                if (pass == GATHER) continue;
             }
             T* to = out + i * h * w / 4 * channels + o;
             normalise_and_pool(from, h, w, channels, n, to, channels);

@@ -12,7 +12,6 @@ Shapes: B images, C channels, H and W sides of a block's map before pooling, K c
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
@@ -24,10 +23,9 @@ from ddranking.models.convnet import ConvNet
 from ddranking.models.names import Shape
 from ddranking.protocol.rules import Precision
 from ddranking.training import fused_norm
-from ddranking.training.fused_norm import Norm, Pass
+from ddranking.training.fused_norm import Block, NormLayer, Pass
 from ddranking.training.native import Native, native
 
-Block = tuple[nn.Conv2d, Norm]
 OTHER_NETWORK = "not a ConvNet with instance or batch norm and average pooling"
 NO_TILES = "no AMX, which bf16 needs to be fast"
 
@@ -75,16 +73,16 @@ class Fused:
     def forward(self, images: Tensor, kept: list[Any]) -> Tensor:
         """The logits; what the backward pass needs is appended to ``kept``."""
         maps = images.detach().float().contiguous()
-        for index, (convolution, norm) in enumerate(self.blocks):
-            weight = convolution.weight.detach()
+        for index, block in enumerate(self.blocks):
+            weight = block[0].weight.detach()
             if index == 0:
-                before, (maps, moments) = maps, self._first(maps, weight, convolution, norm)
+                before, (maps, moments) = maps, self._first(maps, weight, block)
                 kept.append((before, weight, moments))
                 continue
             weight = weight.to(self.dtype, memory_format=torch.channels_last)
             y = F.conv2d(maps, weight, padding=1)
             y = y.contiguous(memory_format=torch.channels_last)
-            before, (maps, moments) = maps, self._later(y, convolution, norm)
+            before, (maps, moments) = maps, self._later(y, block)
             kept.append((before, weight, moments, y))
         features = maps.contiguous().flatten(1).float()
         weight, bias = self.classifier.weight.detach(), self.classifier.bias.detach()
@@ -102,11 +100,11 @@ class Fused:
         found = [d_bias, grad.t() @ features]
         maps = (grad @ weight).view(shape).to(self.dtype)
         for index in range(len(self.blocks) - 1, -1, -1):
-            convolution, norm = self.blocks[index]
+            _, norm = block = self.blocks[index]
             maps = maps.contiguous(memory_format=torch.channels_last)
             d_gamma, d_beta = torch.zeros(2, *norm.weight.shape)
             if index == 0:
-                d_weight = self._first_backward(maps, kept[0], convolution, norm, d_gamma, d_beta)
+                d_weight = self._first_backward(maps, kept[0], block, d_gamma, d_beta)
             else:
                 before, weight, moments, y = kept[index]
                 d_y = self._later_backward(maps, y, moments, norm, d_gamma, d_beta)
@@ -136,10 +134,9 @@ class Fused:
             memory_format=torch.channels_last,
         )
 
-    def _first(
-        self, images: Tensor, weight: Tensor, convolution: nn.Conv2d, norm: Norm
-    ) -> tuple[Tensor, Tensor]:
-        """The pooled map of the first block, and mean and 1 / deviation of its norm."""
+    def _first(self, images: Tensor, weight: Tensor, block: Block) -> tuple[Tensor, Tensor]:
+        """The pooled map of the first block, and what :mod:`fused_norm` keeps of its norm."""
+        convolution, norm = block
         shape, height, width = _shape(images, convolution)
         out = self._maps(len(images), len(weight), height // 2, width // 2)
         weight = weight.contiguous()
@@ -150,12 +147,11 @@ class Fused:
                 norm.eps, out, moments,
             )  # fmt: skip
 
-        return out, self._moments(norm, convolution, len(images), height * width, run)
+        count, pixels = len(images), height * width
+        return out, fused_norm.forward(block, count, pixels, self.native.group, run)
 
-    def _first_backward(
-        self, grad: Tensor, kept: Any, convolution: nn.Conv2d, norm: Norm, *sums: Tensor
-    ) -> Tensor:
-        images, weight, moments = kept
+    def _first_backward(self, grad: Tensor, kept: Any, block: Block, *sums: Tensor) -> Tensor:
+        (convolution, norm), (images, weight, moments) = block, kept
         shape, _, _ = _shape(images, convolution)
         weight, d_weight = weight.contiguous(), torch.empty(weight.shape)
 
@@ -165,11 +161,12 @@ class Fused:
                 moments, grad, d_weight, *sums,
             )  # fmt: skip
 
-        fused_norm.backward(norm, run)
+        fused_norm.backward(norm, moments, run)
         return d_weight
 
-    def _later(self, y: Tensor, convolution: nn.Conv2d, norm: Norm) -> tuple[Tensor, Tensor]:
-        """The pooled map of a later block, and mean and 1 / deviation of its norm."""
+    def _later(self, y: Tensor, block: Block) -> tuple[Tensor, Tensor]:
+        """The pooled map of a later block, and what :mod:`fused_norm` keeps of its norm."""
+        _, norm = block
         images, channels, height, width = y.shape
         out = self._maps(images, channels, height // 2, width // 2)
 
@@ -179,10 +176,10 @@ class Fused:
                 norm.eps, out, moments,
             )  # fmt: skip
 
-        return out, self._moments(norm, convolution, images, height * width, run)
+        return out, fused_norm.forward(block, images, height * width, self.native.group, run)
 
     def _later_backward(
-        self, grad: Tensor, y: Tensor, moments: Tensor, norm: Norm, *sums: Tensor
+        self, grad: Tensor, y: Tensor, moments: Tensor, norm: NormLayer, *sums: Tensor
     ) -> Tensor:
         images, channels, height, width = y.shape
         d_y = self._maps(*y.shape)
@@ -193,20 +190,8 @@ class Fused:
                 moments, grad, d_y, *sums,
             )  # fmt: skip
 
-        fused_norm.backward(norm, run)
+        fused_norm.backward(norm, moments, run)
         return d_y
-
-    def _moments(
-        self,
-        norm: Norm,
-        convolution: nn.Conv2d,
-        images: int,
-        pixels: int,
-        run: Callable[[Pass, Tensor], None],
-    ) -> Tensor:
-        assert convolution.bias is not None
-        bias = convolution.bias.detach()
-        return fused_norm.forward(norm, bias, images, pixels, self.native.group, run)
 
     def _convolution_backward(
         self, d_y: Tensor, maps: Tensor, weight: Tensor
@@ -297,7 +282,7 @@ def blocks_of(network: nn.Module) -> tuple[Block, ...] | None:
     return tuple(found)
 
 
-def _fits(norm: nn.Module) -> TypeGuard[Norm]:
+def _fits(norm: nn.Module) -> TypeGuard[NormLayer]:
     match norm:
         case nn.GroupNorm():
             return norm.num_groups == norm.num_channels

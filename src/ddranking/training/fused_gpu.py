@@ -27,11 +27,12 @@ from torch import Tensor, nn
 from ddranking.models.convnet import ConvNet
 from ddranking.models.names import Shape
 from ddranking.protocol.rules import Precision
-from ddranking.training.fused import OTHER_NETWORK, Block, blocks_of
+from ddranking.training.fused import blocks_of
+from ddranking.training.fused_norm import Block
 from ddranking.training.memory import is_out_of_memory
 from ddranking.training.native import SWITCH
 
-BATCH_NORM = "batch norm, which is fused on a CPU only"
+OTHER_NETWORK = "not a ConvNet with instance norm and average pooling"
 NO_TRITON = "no Triton, which comes with torch for CUDA"
 AGREES = 0.01
 """Distance from torch's result, relative to its size, below which the two differ by rounding: of
@@ -82,22 +83,20 @@ def fused_gpu(
     """
     if os.environ.get(SWITCH) == "0":
         return f"{SWITCH}=0"
-    blocks = blocks_of(network)
-    if blocks is None:
+    found = blocks_of(network) or ()
+    blocks = tuple((layer, norm) for layer, norm in found if isinstance(norm, nn.GroupNorm))
+    if not blocks:
         return OTHER_NETWORK
-    own = tuple((layer, norm) for layer, norm in blocks if isinstance(norm, nn.GroupNorm))
-    if len(own) < len(blocks):
-        return BATCH_NORM
     if importlib.util.find_spec("triton") is None:
         return NO_TRITON
     for maps in _maps(blocks, shape):
-        found = fault(device, precision, maps)
-        if found is not None:
-            return found
+        why = fault(device, precision, maps)
+        if why is not None:
+            return why
     assert isinstance(network, ConvNet)
     from ddranking.training.fused_gpu_kernels import norm_relu_pool
 
-    return FusedGpu(own, network.classifier, precision, norm_relu_pool)
+    return FusedGpu(blocks, network.classifier, precision, norm_relu_pool)
 
 
 @cache

@@ -1,10 +1,10 @@
 """Which passes of ``fused.cpp`` a norm takes: one by each image's own statistics, or two by all.
 
 An instance norm's mean and variance are an image's own: one pass, and the map stays in the cache.
-Those of a batch norm are of all images: a first pass gathers them, a second one uses them, and so
-on the way back with the sums of the gradient; both times a map is computed again rather than kept.
-In evaluation they are the running ones, and there is one pass. A convolution's bias is left out of
-its maps, so here it is added to the mean that is remembered, as torch has it there.
+Those of a batch norm in training are of all images: a first pass gathers them, a second one uses
+them, and so on the way back with the sums of the gradient. In evaluation they are the running ones,
+and there is one pass. A convolution's bias is left out of its maps, so here it is part of the mean
+that is remembered, as torch has it there.
 
 Shapes: B images, C channels, and tables [C / G, 2, G] of G channels at once, mean before spread.
 """
@@ -17,8 +17,11 @@ from enum import IntEnum
 import torch
 from torch import Tensor, nn
 
-Norm = nn.GroupNorm | nn.BatchNorm2d
+NormLayer = nn.GroupNorm | nn.BatchNorm2d
 """A norm of one group per channel, or of a batch."""
+
+Block = tuple[nn.Conv2d, NormLayer]
+"""A convolution and the norm that follows it."""
 
 
 class Pass(IntEnum):
@@ -30,55 +33,56 @@ class Pass(IntEnum):
 
 
 def forward(
-    norm: Norm,
-    bias: Tensor,
-    images: int,
-    pixels: int,
-    group: int,
-    run: Callable[[Pass, Tensor], None],
+    block: Block, images: int, pixels: int, group: int, run: Callable[[Pass, Tensor], None]
 ) -> Tensor:
     """Runs a block's passes; updates the running statistics of a batch norm in training.
 
     Args:
-        norm: of the block.
-        bias: of its convolution, [C].
+        block: convolution and norm.
         images: B.
         pixels: of a map of one image, before pooling.
         group: G.
         run: one pass, with the table or tables that it reads or writes.
 
     Returns:
-        Mean and 1 / deviation: [B, C / G, 2, G] of each image, or [C / G, 2, G] of all.
+        Mean and 1 / deviation for :func:`backward`: [B, C / G, 2, G] of each image, [C / G, 2, G]
+        of all, or nothing after a batch norm in evaluation.
     """
-    channels = len(bias)
+    convolution, norm = block
+    each = torch.empty(images, convolution.out_channels // group, 2, group)
     if isinstance(norm, nn.GroupNorm):
-        kept = torch.empty(images, channels // group, 2, group)
-        run(Pass.EACH, kept)
-        return kept
+        run(Pass.EACH, each)
+        return each
     assert norm.running_mean is not None and norm.running_var is not None
-    if norm.training:
-        each = torch.empty(images, channels // group, 2, group)
+    assert convolution.bias is not None
+    bias, training = convolution.bias.detach(), norm.training
+    if training:
         run(Pass.GATHER, each)
         mean, variance = _of_all(each)
         _remember(norm, mean + bias, variance, images * pixels)
     else:
         mean, variance = norm.running_mean.double() - bias, norm.running_var.double()
     spread = (variance + norm.eps).rsqrt()
-    kept = torch.stack([mean.view(-1, group), spread.view(-1, group)], 1).float()
-    run(Pass.GIVEN, kept)
-    return kept
+    of_all = torch.stack([mean.view(-1, group), spread.view(-1, group)], 1).float()
+    run(Pass.GIVEN, of_all)
+    return of_all if training else torch.empty(0)
 
 
-def backward(norm: Norm, run: Callable[[Pass], None]) -> None:
+def backward(norm: NormLayer, moments: Tensor, run: Callable[[Pass], None]) -> None:
     """Runs a block's passes on the way back.
 
+    Args:
+        norm: of the block.
+        moments: what :func:`forward` returned.
+        run: one pass.
+
     Raises:
-        RuntimeError: a batch norm in evaluation, whose gradient nothing here needs.
+        RuntimeError: forward was in evaluation by a batch norm, whose gradient nothing here needs.
     """
     if isinstance(norm, nn.GroupNorm):
         run(Pass.EACH)
         return
-    if not norm.training:
+    if not moments.numel():
         raise RuntimeError("a fused batch norm has gradients in training only")
     run(Pass.GATHER)
     run(Pass.GIVEN)
