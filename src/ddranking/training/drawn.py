@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass, replace
+from functools import cache
 from typing import Any, Self
 
 import numpy as np
@@ -57,7 +58,7 @@ def tensors(value: Any) -> list[Tensor]:
     """The tensors in ``value``, in order; networks in it are none of its input."""
     if isinstance(value, Tensor):
         return [value]
-    return [tensor for part in _parts(value) for tensor in tensors(part)]
+    return [tensor for part in _parts(value) or () for tensor in tensors(part)]
 
 
 def mapped(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
@@ -66,10 +67,8 @@ def mapped(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
         return change(value)
     if isinstance(value, tuple):
         return tuple(mapped(part, change) for part in value)
-    if _holds_fields(value):
-        return replace(
-            value, **{f.name: mapped(getattr(value, f.name), change) for f in fields(value)}
-        )
+    if names := _fields(type(value)):
+        return replace(value, **{name: mapped(getattr(value, name), change) for name in names})
     return value
 
 
@@ -77,9 +76,8 @@ def form(value: Any) -> Hashable:
     """All of ``value`` but the content of its tensors: their shapes and types, and the rest."""
     if isinstance(value, Tensor):
         return value.shape, value.dtype, value.device
-    if isinstance(value, tuple) or _holds_fields(value):
-        return type(value), tuple(form(part) for part in _parts(value))
-    return value
+    parts = _parts(value)
+    return value if parts is None else (type(value), tuple([form(part) for part in parts]))
 
 
 def on_device(values: Sequence[Any], device: torch.device) -> list[Any]:
@@ -112,11 +110,15 @@ def _window(packed: Tensor, like: Tensor, start: int) -> Tensor:
     return packed[start : start + like.nbytes].view(like.dtype).view(like.shape)
 
 
-def _holds_fields(value: Any) -> bool:
-    return is_dataclass(value) and not isinstance(value, type)
-
-
-def _parts(value: Any) -> Sequence[Any]:
+def _parts(value: Any) -> Sequence[Any] | None:
+    """Elements of a tuple, fields of a dataclass; None of anything else."""
     if isinstance(value, tuple):
         return value
-    return [getattr(value, f.name) for f in fields(value)] if _holds_fields(value) else ()
+    names = _fields(type(value))
+    return None if names is None else [getattr(value, name) for name in names]
+
+
+@cache
+def _fields(kind: type) -> tuple[str, ...] | None:
+    """A dataclass's fields, looked up once: a step asks for them a dozen times."""
+    return tuple(field.name for field in fields(kind)) if is_dataclass(kind) else None
