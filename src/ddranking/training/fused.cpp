@@ -469,7 +469,6 @@ void later_backward(Pass pass, long images, long h, long w, long channels, const
 }  // namespace
 
 #ifdef BF16
-// d_weight is added to.
 extern "C" void later_weights_bf16(long images, long h, long w, long channels, const bf16* maps,
                                    const bf16* d_y, float* d_weight) {
     Tiles::configure();
@@ -480,7 +479,7 @@ extern "C" void later_weights_bf16(long images, long h, long w, long channels, c
         weights.inputs(maps + i * size, count);
         weights.gradients(d_y + i * size, count);
         Tiles::written();
-        weights.add(d_weight);
+        weights.add(d_weight, i == 0);
     }
     _tile_release();
 }

@@ -204,7 +204,7 @@ class Fused:
         )  # fmt: skip
         if ours:
             (images, channels, height, width) = maps.shape
-            sums = torch.zeros(channels, 3, 3, channels)
+            sums = torch.empty(channels, 3, 3, channels)
             self._call("later_weights", images, height, width, channels, maps, d_y, sums)
             d_weight = sums.permute(0, 3, 1, 2)
         return d_maps, d_weight

@@ -46,10 +46,25 @@ class Optimizer:
         moved = [one for one in self.parameters if one.grad is not None]
         gradients = [one.grad for one in moved if one.grad is not None]
         remembered, change = OPTIMIZERS[self.spec.kind]
+        gradients = [_as_stored(one, of) for one, of in zip(moved, gradients, strict=True)]
         for parameter, gradient in zip(moved, gradients, strict=True):
             if parameter not in self._moments:
                 self._moments[parameter] = remembered(gradient)
-        change(self.spec, moved, gradients, [self._moments[one] for one in moved], rate)
+        stored = [_as_stored(one, one) for one in moved]
+        change(self.spec, stored, gradients, [self._moments[one] for one in moved], rate)
+
+
+def _as_stored(of: Tensor, tensor: Tensor) -> Tensor:
+    """``tensor`` in the order in which ``of`` lies in memory.
+
+    torch's fused steps take one order for all that belongs to a parameter, and copy what is not
+    contiguous.
+    """
+    if of.is_contiguous():
+        return tensor.contiguous()
+    if of.ndim == 4 and of.is_contiguous(memory_format=torch.channels_last):
+        return tensor.permute(0, 2, 3, 1).contiguous()
+    return tensor
 
 
 def _velocity(gradient: Tensor) -> tuple[Tensor, ...]:

@@ -58,6 +58,12 @@ struct Tiles {
 
     // Tiles 0 to 3 are 32 x 32 sums, of a matrix with `pitch` numbers a row; 4 and 5 are 32 rows, 6
     // and 7 are 32 columns.
+    static void begin() {
+        _tile_zero(0);
+        _tile_zero(1);
+        _tile_zero(2);
+        _tile_zero(3);
+    }
     static void begin(const float* sums, long pitch) {
         _tile_loadd(0, sums, pitch * 4);
         _tile_loadd(1, sums + 16, pitch * 4);
@@ -222,7 +228,7 @@ struct LaterWeights {
             }
     }
 
-    void add(float* out) const {
+    void add(float* out, bool first) const {  // the first images: `out` holds nothing yet
         for (long o = 0; o < channels; o += 32)
             for (long in = 0; in < channels; in += 32)
                 for (int odd = 0; odd < 2; odd++)
@@ -232,7 +238,7 @@ struct LaterWeights {
                         const bf16* left = &across[o * pitch];
                         const bf16* right = &pairs[odd][(in / 32 * reach + shift / 2) * 64];
                         float* sum = out + (o * 9 + tap) * channels + in;
-                        Tiles::begin(sum, 9 * channels);
+                        first ? Tiles::begin() : Tiles::begin(sum, 9 * channels);
                         for (long p = 0; p < length; p += 32) {
                             _tile_loadd(4, left + p, pitch * 2);
                             _tile_loadd(5, left + 16 * pitch + p, pitch * 2);
