@@ -57,6 +57,20 @@ def trained(spec: Trial, record: recorded.Recorder | None) -> Lesson:
     return lesson
 
 
+def test_reading_a_network_between_epochs_changes_nothing() -> None:
+    spec = trial(student="convnet2-w8-bn")
+    alone, read = (
+        Lesson(table.build(spec.student, (3, 16, 16), 4, seed=0), images(), spec, CPU)
+        for _ in range(2)
+    )
+    list(alone.epochs())
+    for _ in read.epochs():
+        with torch.no_grad():
+            read.network.eval()(images().images)
+    for name, value in alone.network.state_dict().items():
+        assert torch.equal(value, read.network.state_dict()[name]), name
+
+
 FORMS: dict[str, dict[str, Any]] = {
     "plain": {},
     "one batch": {"batch_size": 50},

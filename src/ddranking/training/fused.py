@@ -1,4 +1,4 @@
-"""ConvNets with average pooling, the blocks of which never store their maps (see ``fused.cpp``).
+"""ConvNets with average pooling, whose first map is never stored (see ``fused.cpp``).
 
 The same function as :class:`ddranking.models.convnet.ConvNet`, which stays the reference: in fp32
 the logits and gradients agree within rounding. In bf16 the inputs of convolutions and of the linear

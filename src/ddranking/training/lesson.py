@@ -97,9 +97,10 @@ class Lesson:
             self.data = prepared(rules.labels, self.data)
             step, planned = self._step(rules, self._total), self._planned(rules)
         count = -(-len(self.data.images) // rules.batch_size)
-        self.network.train()
         for epoch in range(rules.epochs):
             with self.place(), self._chance(epoch) if draws else nullcontext():
+                if not self.network.training:  # asked for first: train() visits every layer
+                    self.network.train()
                 self._total.zero_()
                 wanted = targets(rules.labels, self.data, epoch, views)
                 for one in islice(planned, count):
