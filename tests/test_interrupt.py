@@ -86,6 +86,43 @@ def test_an_interrupt_that_somebody_swallows_comes_again_and_disturbs_no_tidying
     assert (done.returncode, done.stdout) == (0, "lost\ntidied up\nhandled\n"), done.stderr
 
 
+DROPPED = """
+import signal, time, weakref
+from ddranking import interrupt
+signal.signal(signal.SIGINT, signal.default_int_handler)
+interrupt.watch()
+
+class Thing:
+    pass
+
+def fail(reference):
+    raise ValueError("an error of somebody else's")
+
+def stop(reference):
+    signal.raise_signal(signal.SIGINT)
+
+try:
+    for callback in (fail, stop):
+        thing = Thing()
+        reference = weakref.ref(thing, callback)
+        del thing
+    print("dropped", flush=True)
+    time.sleep(30)
+except KeyboardInterrupt:
+    interrupt.handled()
+    print("handled", flush=True)
+"""
+
+
+def test_an_interrupt_that_python_drops_comes_again_and_shows_no_traceback() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", DROPPED], capture_output=True, text=True, timeout=25
+    )
+    assert (done.returncode, done.stdout) == (0, "dropped\nhandled\n"), done.stderr
+    assert "an error of somebody else's" in done.stderr
+    assert "KeyboardInterrupt" not in done.stderr
+
+
 def test_an_ignored_signal_stays_ignored() -> None:
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:

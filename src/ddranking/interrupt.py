@@ -4,7 +4,9 @@ Python raises KeyboardInterrupt in whatever runs at that moment. In the middle o
 a library's own code, which may take it for a part that is not installed and go on, print a
 traceback of its own, or abort. So an import is not interrupted: it is waited for, and the process
 ends with it where it takes longer than ``PATIENCE``. Elsewhere, too, code may catch whatever is
-raised and go on; so the interrupt is raised again until somebody handles it.
+raised and go on; so the interrupt is raised again until somebody handles it. Where Python itself
+drops it, as in a weak reference's callback or where a compiled library asks for an object's type,
+it would print a traceback: that one is not shown.
 
 This module imports nothing but the standard library, and little of that: it is loaded first.
 """
@@ -15,6 +17,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 from types import FrameType
 
 CODE = 130
@@ -53,6 +56,19 @@ class _Waiting:
         signal.setitimer(signal.ITIMER_REAL, STEP)
 
 
+class _Dropped:
+    """A hook for exceptions that Python cannot raise: of an interrupt it says nothing."""
+
+    def __init__(self, others: Callable[[sys.UnraisableHookArgs], object]) -> None:
+        self.others = others
+
+    def __call__(self, dropped: sys.UnraisableHookArgs) -> None:
+        if issubclass(dropped.exc_type, KeyboardInterrupt):
+            signal.setitimer(signal.ITIMER_REAL, STEP)  # it is raised again where it can be
+        else:
+            self.others(dropped)
+
+
 def watch() -> None:
     """Handles Ctrl-C from now on, for the rest of the process. For a command's main thread alone.
 
@@ -62,6 +78,7 @@ def watch() -> None:
         handler = _Waiting()
         signal.signal(signal.SIGINT, handler)
         signal.signal(signal.SIGALRM, handler)
+        sys.unraisablehook = _Dropped(sys.unraisablehook)
 
 
 def handled() -> None:
