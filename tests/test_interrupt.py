@@ -123,6 +123,32 @@ def test_an_interrupt_that_python_drops_comes_again_and_shows_no_traceback() -> 
     assert "KeyboardInterrupt" not in done.stderr
 
 
+WHOLE = """
+import signal, time
+from ddranking import interrupt
+signal.signal(signal.SIGINT, signal.default_int_handler)
+interrupt.watch()
+
+@interrupt.whole
+def begin_and_note() -> None:
+    signal.raise_signal(signal.SIGINT)
+    time.sleep(2 * interrupt.PATIENCE)
+    print("noted", flush=True)
+
+try:
+    begin_and_note()
+    time.sleep(30)
+except KeyboardInterrupt:
+    interrupt.handled()
+    print("handled", flush=True)
+"""
+
+
+def test_a_whole_function_is_not_stopped_halfway() -> None:
+    done = subprocess.run([sys.executable, "-c", WHOLE], capture_output=True, text=True, timeout=25)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "noted\nhandled\n", "")
+
+
 def test_an_ignored_signal_stays_ignored() -> None:
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:

@@ -3,7 +3,8 @@
 Python raises KeyboardInterrupt in whatever runs at that moment. In the middle of an import this is
 a library's own code, which may take it for a part that is not installed and go on, print a
 traceback of its own, or abort. So an import is not interrupted: it is waited for, and the process
-ends with it where it takes longer than ``PATIENCE``. Elsewhere, too, code may catch whatever is
+ends with it where it takes longer than ``PATIENCE``. Nor is a function that is :func:`whole`, such
+as one that starts a process and notes whom to stop. Elsewhere, too, code may catch whatever is
 raised and go on; so the interrupt is raised again until somebody handles it. Where Python itself
 drops it, as in a weak reference's callback or where a compiled library asks for an object's type,
 it would print a traceback: that one is not shown.
@@ -17,8 +18,12 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
-from types import FrameType
+from collections.abc import Callable, Iterator
+from types import CodeType, FrameType
+from typing import ParamSpec, TypeVar
+
+Given = ParamSpec("Given")
+Answer = TypeVar("Answer")
 
 CODE = 130
 """Exit code of an interrupted command."""
@@ -26,13 +31,13 @@ LINE = "Interrupted. What is finished is kept: run the same command again to go 
 PATIENCE = 0.2
 """Seconds from Ctrl-C to the end of the process, where an import takes longer than that."""
 STEP = 0.05
-"""Seconds until it is asked again whether the import is over."""
+"""Seconds until it is asked again whether what is waited for is over."""
 AGAIN = 0.5
 """Seconds until it is asked whether the interrupt is being handled or was lost."""
 
 
 class _Waiting:
-    """A handler of signals that raises KeyboardInterrupt as soon as no import is interrupted."""
+    """A handler of signals that raises KeyboardInterrupt as soon as that stops nothing halfway."""
 
     def __init__(self) -> None:
         self.since: float | None = None
@@ -41,6 +46,9 @@ class _Waiting:
         if number == signal.SIGALRM and isinstance(sys.exception(), KeyboardInterrupt):
             # What was interrupted is tidying up.
             signal.setitimer(signal.ITIMER_REAL, AGAIN)
+            return
+        if in_whole(frame):
+            signal.setitimer(signal.ITIMER_REAL, STEP)
             return
         if not importing(frame):
             self.since = None
@@ -88,10 +96,26 @@ def handled() -> None:
         signal.signal(signal.SIGALRM, signal.SIG_IGN)  # one may be on its way already
 
 
+_WHOLE: set[CodeType] = set()
+
+
+def whole(function: Callable[Given, Answer]) -> Callable[Given, Answer]:
+    """Marks a function that Ctrl-C at the command line does not stop halfway; it must be short."""
+    _WHOLE.add(function.__code__)
+    return function
+
+
+def in_whole(frame: FrameType | None) -> bool:
+    """Whether a frame, or one that called it, is of a function that is not stopped halfway."""
+    return any(code in _WHOLE for code in _codes(frame))
+
+
 def importing(frame: FrameType | None) -> bool:
     """Whether a frame, or one that called it, is of Python's import system."""
+    return any(code.co_filename.startswith("<frozen importlib") for code in _codes(frame))
+
+
+def _codes(frame: FrameType | None) -> Iterator[CodeType]:
     while frame is not None:
-        if frame.f_code.co_filename.startswith("<frozen importlib"):
-            return True
+        yield frame.f_code
         frame = frame.f_back
-    return False

@@ -6,6 +6,7 @@ import sys
 import pytest
 import torch
 
+from ddranking import interrupt
 from ddranking.errors import BadInput, DDRankingError
 from ddranking.running import local
 from ddranking.running.local import Pool, Worker, cores, devices
@@ -101,6 +102,38 @@ def test_workers_start_all_at_once(make_study, recorder, monkeypatch) -> None:
         tasks = [Task(trial) for trial in study.pending({})][:2]
         assert len(list(pool.run(tasks, recorder))) == 2
     assert told == ["start", "start", "send", "send", "send", "send"]
+
+
+@pytest.fixture
+def watched():
+    """Ctrl-C as at the command line; afterwards as it was."""
+    numbers = (signal.SIGINT, signal.SIGALRM)
+    before, hook = [signal.getsignal(number) for number in numbers], sys.unraisablehook
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    interrupt.watch()
+    yield
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    sys.unraisablehook = hook
+    for number, handler in zip(numbers, before, strict=True):
+        signal.signal(number, handler)
+
+
+def test_a_worker_that_starts_while_ctrl_c_arrives_is_stopped_too(
+    make_study, recorder, monkeypatch, watched
+) -> None:
+    started: list[int] = []
+
+    class Interrupted(subprocess.Popen[bytes]):
+        def __init__(self, *arguments, **options) -> None:
+            super().__init__(*arguments, **options)
+            started.append(self.pid)
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(local.subprocess, "Popen", Interrupted)
+    study = make_study()
+    with pytest.raises(KeyboardInterrupt), Pool(study.workbench, [CPU] * 2) as pool:
+        list(pool.run([Task(trial) for trial in study.pending({})][:2], recorder))
+    assert started and not any(map(alive, started))
 
 
 class FakeProcess:

@@ -20,6 +20,7 @@ from typing import Protocol, Self
 import torch
 
 from ddranking.errors import BadInput, DDRankingError
+from ddranking.interrupt import whole
 from ddranking.protocol.trial import Trial
 from ddranking.running.groups import groups
 from ddranking.running.waiting import Finished, Waiting, never
@@ -193,7 +194,8 @@ class Pool:
             yield from self._run_here(waiting, watcher)
             return
         ready = len(self.workers)
-        self.workers += [_start(place) for place in self.places[ready : len(waiting)]]
+        for place in self.places[ready : len(waiting)]:
+            self._hire(place)
         for index, worker in enumerate(self.workers):  # those that start do so all at once
             if index >= ready:
                 worker.send((self.workbench, worker.device))
@@ -211,6 +213,10 @@ class Pool:
                 if following := waiting.next():
                     worker.give(following)
                 yield from zip(group, answer, strict=True)
+
+    @whole  # a worker that is not in the list would not be stopped
+    def _hire(self, place: torch.device) -> None:
+        self.workers.append(_start(place))
 
     def effort(self, group: Group) -> int:
         """Image visits of a group; what is only evaluated counts as none."""
