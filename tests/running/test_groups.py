@@ -13,7 +13,7 @@ from ddranking.running.worker import Task, perform
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 CPU = torch.device("cpu")
-SMALL, LARGE = 3 * 32 * 32, 3 * 224 * 224
+SMALL, LARGE = 3 * 32 * 32, 3 * 448 * 448
 AT_ONCE = VALUES_AT_ONCE // SMALL
 
 
@@ -38,7 +38,12 @@ def test_on_a_gpu_alike_trainings_are_together_and_each_is_once(tasks) -> None:
 
 @pytest.mark.parametrize(
     ("images", "workers", "values", "most"),
-    [(10, 1, SMALL, 8), (10, 100, SMALL, 1), (AT_ONCE, 1, SMALL, None), (10, 1, LARGE, 1)],
+    [
+        (10, 1, SMALL, MOST_TRAININGS),
+        (10, 100, SMALL, 1),
+        (AT_ONCE, 1, SMALL, None),
+        (10, 1, LARGE, 1),
+    ],
 )
 def test_a_group_fills_a_gpu_and_leaves_no_worker_idle(
     tasks, images, workers, values, most

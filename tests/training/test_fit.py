@@ -182,6 +182,38 @@ def test_a_group_that_does_not_fit_is_halved_and_gives_the_same(monkeypatch) -> 
         assert all(torch.equal(other.weights[name], w) for name, w in one.weights.items())
 
 
+@pytest.mark.parametrize("speed", [lambda size: size, lambda size: 1])
+def test_as_many_at_once_as_pay_give_the_same(monkeypatch, speed) -> None:
+    """As on a GPU, with the seconds of an invented one."""
+    from ddranking.training import fit as room
+
+    jobs = [job(seed=seed) for seed in range(4)]
+    alone = fit(jobs, CPU)
+    monkeypatch.setattr(room, "STEPS", 2)
+    beside: list[int] = []
+    seconds = 0.0
+
+    def clock() -> float:
+        nonlocal seconds
+        seconds += len(beside) / speed(len(set(beside)) or 1)
+        beside.clear()
+        return seconds
+
+    told: list[tuple[int, float]] = []
+
+    def progress(index: int, share: float) -> None:
+        beside.append(index)
+        told.append((index, share))
+
+    numbered = list(enumerate(jobs))
+    for one, other in zip(
+        alone, room._fit_together(numbered, CPU, progress, True, clock), strict=True
+    ):
+        assert (one.accuracy, one.train_loss) == (other.accuracy, other.train_loss)
+        assert all(torch.equal(other.weights[name], w) for name, w in one.weights.items())
+    assert [index for index, share in told if share == 1] == [0, 1, 2, 3]
+
+
 def test_a_network_with_dropout_has_its_own_chance(monkeypatch) -> None:
     """Dropout draws from torch's global generator, whatever was drawn there before."""
     built = table.build

@@ -1,8 +1,8 @@
 """Which tasks one worker trains together.
 
 A small network does not fill a GPU: one step of ten images is over before the next one has been
-asked for. Trainings of equal shape go there in groups, each on a stream of its own (see
-:func:`ddranking.training.fit.fit`). On a CPU every training has a core to itself.
+asked for. Trainings of equal shape go there in groups, of which as many train side by side as pay
+(see :func:`ddranking.training.fit.fit`). On a CPU every training has a core to itself.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from ddranking.protocol.trial import Trial
 from ddranking.running.worker import Group, Task
 
-MOST_TRAININGS = 8
-"""Streams beyond which none is thought to find a free part of a GPU; assumed, not measured."""
+MOST_TRAININGS = 16
+"""Trainings of a group: what is not finished when a run is killed, and so is trained again."""
 
-VALUES_AT_ONCE = 800 * 3 * 32 * 32
-"""Values of the images in one step of all trainings of a group: 800 images of 32 px.
+VALUES_AT_ONCE = 1600 * 3 * 32 * 32
+"""Values of the images in one step of all trainings of a group: 1,600 images of 32 px.
 
-About what is thought to fill a GPU with a ConvNet-3; ``python -m benchmarks group`` measures it.
+How many of a group take turns is measured where they train; this bounds the memory of the attempt.
 """
 
 

@@ -10,9 +10,10 @@ trial names.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +26,7 @@ from ddranking.training.lesson import Lesson, recordable, shape_of
 from ddranking.training.memory import in_batches, in_smaller_groups, release
 from ddranking.training.recorded import cuda_recorder
 from ddranking.training.targets import LabelledImages
+from ddranking.training.turns import STEPS, take_turns, take_turns_that_pay
 
 
 @dataclass(frozen=True)
@@ -73,25 +75,27 @@ def fit(
     """Trains and evaluates every job.
 
     On a GPU the jobs train side by side, each on a stream of its own, so that small networks fill
-    it together; on a CPU one after another. A group that does not fit is halved, and a training
-    that does not fit by itself runs without recordings, which hold memory of their own.
+    it together: as many at once as pay, which is measured (:mod:`ddranking.training.turns`). On a
+    CPU they train one after another. A group that does not fit is halved, and a training that does
+    not fit by itself runs without recordings, which hold memory of their own.
 
     Args:
         jobs: what to train.
         device: where; products there have the precision that a job's rules name.
         progress: told of each finished epoch.
-        together: in turns of an epoch, or each from beginning to end; by the device where None.
+        together: all in turns of an epoch, or each from beginning to end; by the device where None.
         record: steps as CUDA graphs, where the device is a GPU; else they run as they are.
     """
 
     def run(group: Sequence[tuple[int, Job]]) -> list[Result]:
-        return _fit_together(group, device, progress, record)
+        return _fit_together(group, device, progress, record, clock)
 
     def sparing(group: Sequence[tuple[int, Job]]) -> list[Result]:
-        return _fit_together(group, device, progress, record=False)
+        return _fit_together(group, device, progress, False, clock)
 
     recorded = record and device.type == "cuda"
     numbered = list(enumerate(jobs))
+    clock = _clock(device) if together is None and device.type == "cuda" else None
     if together is None:
         together = device.type == "cuda"
     groups = [numbered] if together else [[one] for one in numbered]
@@ -110,30 +114,52 @@ def _on(device: torch.device) -> AbstractContextManager[object]:
 
 
 def _fit_together(
-    group: Sequence[tuple[int, Job]], device: torch.device, progress: Progress, record: bool
+    group: Sequence[tuple[int, Job]],
+    device: torch.device,
+    progress: Progress,
+    record: bool,
+    clock: Callable[[], float] | None,
 ) -> list[Result]:
-    """Trains a group in turns of an epoch, then evaluates one after another."""
+    """Trains a group in turns of an epoch, then evaluates one after another.
+
+    With a clock as many of the group take turns as pay; without one all of it.
+    """
     start = time.monotonic()
     there = _moving(device)
     lessons = [_lesson(job, device, record, there) for _, job in group]
-    turns = {
-        index: lesson.epochs()
+    trainings = [
+        _told(lesson, partial(progress, index))
         for (index, job), lesson in zip(group, lessons, strict=True)
         if job.weights is None
-    }
-    while turns:
-        for index, epochs in list(turns.items()):
-            share = next(epochs, None)
-            if share is None:
-                del turns[index]
-            else:
-                progress(index, share)
+    ]
+    if clock is None:
+        take_turns(trainings, len(trainings))
+    elif trainings:
+        epochs = -(-STEPS // min(lesson.steps_of_an_epoch for lesson in lessons))
+        take_turns_that_pay(trainings, epochs, clock)
     results = [
         _result(lesson, there(job.evaluation))
         for (_, job), lesson in zip(group, lessons, strict=True)
     ]
     seconds = (time.monotonic() - start) / len(group)
     return [replace(result, seconds=seconds) for result in results]
+
+
+def _told(lesson: Lesson, progress: Callable[[float], None]) -> Iterator[None]:
+    """An epoch of a lesson for each value that is asked for; ``progress`` is told of it."""
+    for share in lesson.epochs():
+        progress(share)
+        yield
+
+
+def _clock(device: torch.device) -> Callable[[], float]:
+    """Seconds when a GPU has done all that it was asked for."""
+
+    def seconds() -> float:
+        torch.cuda.synchronize(device)
+        return time.perf_counter()
+
+    return seconds
 
 
 Moving = Callable[[LabelledImages], LabelledImages]
