@@ -79,7 +79,7 @@ def timed(workers: Pool, tasks: Sequence[Task]) -> tuple[float, list[Done]]:
 
 
 def at_once(workers: Pool) -> int:
-    """How many trainings of one shape a score runs at once: on a GPU a group for each worker."""
+    """How many trainings of one shape a score hands out at once: a GPU's worker has a group."""
     gpu = workers.places[0].type == "cuda"
     return len(workers.places) * (MOST_TRAININGS if gpu else 1)
 

@@ -61,9 +61,8 @@ def _lower(perform):
     from dataclasses import replace
 
     def lower(*arguments):
-        return [
-            replace(done, accuracy=max(0.0, done.accuracy - 0.04)) for done in perform(*arguments)
-        ]
+        for index, done in perform(*arguments):
+            yield index, replace(done, accuracy=max(0.0, done.accuracy - 0.04))
 
     return lower
 

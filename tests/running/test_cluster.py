@@ -376,7 +376,8 @@ def test_without_any_worker_it_ends_after_a_while(ray, make_study, recorder, mon
             study.run(pool, recorder)
 
 
-def test_groups_stay_together(ray, make_study, recorder, monkeypatch, locally) -> None:
+@pytest.fixture
+def grouped(monkeypatch) -> None:
     """The hook for trials that train together: here all those of one arm and rate."""
 
     def by_rule(tasks, images, **_):
@@ -387,6 +388,46 @@ def test_groups_stay_together(ray, make_study, recorder, monkeypatch, locally) -
         return [tuple(each) for each in found.values()]
 
     monkeypatch.setattr(cluster, "groups", by_rule)
+
+
+def test_what_a_worker_finished_before_it_died_is_not_trained_again(
+    ray, make_study, recorder, locally, grouped, monkeypatch
+) -> None:
+    """The first worker dies in the second training of its group, the first of which was told."""
+    lost: list[Reference] = []
+    asked: list[str] = []
+
+    class Dying(actor.Remote):
+        def perform(self, group, sent):
+            answers = super().perform(group, sent)
+            if not lost:
+                del self.done[1]
+                asked.append(group[0].trial.key)
+                lost.append(Reference(Lost("The actor died unexpectedly.")))
+                return lost[0]
+            return answers
+
+    put, wait = ray.put, ray.wait
+
+    def waited(references, num_returns=1, timeout=None):
+        if not recorder.keys and num_returns == 1:  # it trains until its first answer has come
+            references = [each for each in references if each not in lost]
+        return wait(references, num_returns, timeout)
+
+    monkeypatch.setattr(cluster, "Remote", Dying)
+    monkeypatch.setattr(ray, "put", lambda value: value if value in lost else put(value))
+    monkeypatch.setattr(ray, "wait", waited)
+    ray.cpus, study = 1, make_study()
+    with RayPool(study.workbench) as pool:
+        record = study.record(study.run(pool, recorder))
+    assert timeless(record) == locally
+    assert recorder.keys[0] == asked[0]
+    assert len(recorder.keys) == len(set(recorder.keys)) == TRAININGS
+    assert sorted(ray.given.values()) == [1] * (TRAININGS - 1) + [2]
+    assert ray.given[asked[0]] == 1
+
+
+def test_groups_stay_together(ray, make_study, recorder, locally, grouped) -> None:
     study = make_study()
     with RayPool(study.workbench) as pool:
         record = study.record(study.run(pool, recorder))
@@ -399,7 +440,7 @@ def test_weights_travel_by_content(ray, make_study, recorder, monkeypatch, tmp_p
     """No worker reads the store: what it is given to start from are copies of its own."""
     seen: list[Path] = []
 
-    def watched(group: Group, *rest) -> list[Done]:
+    def watched(group: Group, *rest) -> Iterator[tuple[int, Done]]:
         for task in group:
             if task.weights is not None:
                 seen.append(task.weights)

@@ -33,7 +33,7 @@ def test_an_installed_package_has_no_commit(monkeypatch) -> None:
 def test_it_is_said_by_what_a_network_was_computed(make_study) -> None:
     """Last bits depend on it, and bf16 on tiles is not bf16 without them."""
     study, cpu = make_study(), torch.device("cpu")
-    [done] = perform((Task(study.pending({})[0]),), study.workbench, cpu)
+    [(_, done)] = perform((Task(study.pending({})[0]),), study.workbench, cpu)
     how, *able = (done.environment.kernels or "").split(", ")
     assert how in ("fused", "torch")
     assert able[0] == torch.backends.cpu.get_cpu_capability()

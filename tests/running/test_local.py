@@ -133,7 +133,32 @@ def test_a_worker_that_starts_while_ctrl_c_arrives_is_stopped_too(
     study = make_study()
     with pytest.raises(KeyboardInterrupt), Pool(study.workbench, [CPU] * 2) as pool:
         list(pool.run([Task(trial) for trial in study.pending({})][:2], recorder))
+    interrupt.handled()
     assert started and not any(map(alive, started))
+
+
+def test_a_second_ctrl_c_leaves_no_worker_behind(make_study, watched) -> None:
+    stopped: list[int] = []
+
+    class Stubborn:
+        def stop(self) -> None:
+            signal.raise_signal(signal.SIGINT)
+            stopped.append(1)
+
+    pool = Pool(make_study().workbench, [CPU] * 2)
+    pool.workers = [Stubborn(), Stubborn()]  # type: ignore[list-item]
+    with pytest.raises(KeyboardInterrupt):
+        pool.__exit__()
+        signal.pause()
+    interrupt.handled()
+    assert len(stopped) == 2
+
+
+def test_a_worker_ends_with_its_parent_before_it_imports_anything_long() -> None:
+    """Its lifeline begins first: to import torch takes seconds."""
+    program = "import sys, ddranking.running.lifeline; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", program], check=True)
+    assert "lifeline" in local.WORKER
 
 
 class FakeProcess:

@@ -45,7 +45,7 @@ def test_the_worker_is_given_the_soft_labels_and_trains_on_them(
     assert np.array_equal(seen.soft.numpy(), labelled.soft_labels)
     assert not np.shares_memory(seen.soft.numpy(), labelled.soft_labels)
     task = Task(trial.model_copy(update={"training": soft}))
-    [done] = perform((task,), bench, torch.device("cpu"))
+    [(_, done)] = perform((task,), bench, torch.device("cpu"))
     assert done.steps == 40
     assert done.accuracy > 0.4
 
@@ -64,7 +64,8 @@ def test_soft_labels_are_left_alone_by_rules_with_hard_ones(
     results = []
     for study in (with_soft, without):
         [trial, *_] = study.plan.arm("syn_any").finals(0.1)
-        results += perform((Task(trial),), study.workbench, torch.device("cpu"))
+        [(_, done)] = perform((Task(trial),), study.workbench, torch.device("cpu"))
+        results.append(done)
     assert results[0].accuracy == results[1].accuracy
     assert results[0].train_loss == results[1].train_loss
 

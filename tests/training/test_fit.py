@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import get_args
 
 import pytest
@@ -164,7 +165,7 @@ def test_a_group_may_hold_what_is_only_evaluated() -> None:
 def test_a_group_that_does_not_fit_is_halved_and_gives_the_same(monkeypatch) -> None:
     from ddranking.training import fit as room
 
-    whole, tried = room._fit_together, []
+    whole, tried = room._in_turns, []
 
     def narrow(group, *rest):
         tried.append(len(group))
@@ -174,7 +175,7 @@ def test_a_group_that_does_not_fit_is_halved_and_gives_the_same(monkeypatch) -> 
 
     jobs = [job(seed=seed) for seed in range(3)]
     wide = fit(jobs, CPU, together=True)
-    monkeypatch.setattr(room, "_fit_together", narrow)
+    monkeypatch.setattr(room, "_in_turns", narrow)
     halved = fit(jobs, CPU, together=True)
     assert tried == [3, 1, 2, 1, 1]
     for one, other in zip(wide, halved, strict=True):
@@ -182,36 +183,60 @@ def test_a_group_that_does_not_fit_is_halved_and_gives_the_same(monkeypatch) -> 
         assert all(torch.equal(other.weights[name], w) for name, w in one.weights.items())
 
 
-@pytest.mark.parametrize("speed", [lambda size: size, lambda size: 1])
-def test_as_many_at_once_as_pay_give_the_same(monkeypatch, speed) -> None:
-    """As on a GPU, with the seconds of an invented one."""
+@dataclass
+class InventedGpu:
+    """How far trainings are, and the seconds of a device that does ``speed(n)`` epochs a second."""
+
+    speed: Callable[[int], float]
+    told: list[int] = field(default_factory=list)
+    counted: int = 0
+    seconds: float = 0.0
+
+    def progress(self, index: int, share: float) -> None:
+        self.told.append(index)
+
+    def clock(self) -> float:
+        new = self.told[self.counted :]
+        self.seconds += len(new) / self.speed(len(set(new)) or 1)
+        self.counted = len(self.told)
+        return self.seconds
+
+
+@pytest.mark.parametrize(
+    ("speed", "measured", "after"),
+    [
+        (lambda size: size, [0] * 4 + [1, 2] * 4 + [3, 0, 1, 2] * 4, [0, 1, 2, 3]),
+        (lambda size: 1, [0] * 4 + [1, 2] * 4, [0, 0, 0, 0]),
+    ],
+)
+def test_as_many_at_once_as_pay_give_the_same(monkeypatch, speed, measured, after) -> None:
+    """As on a GPU, with the seconds of an invented one; of a second group it is known already."""
     from ddranking.training import fit as room
 
-    jobs = [job(seed=seed) for seed in range(4)]
+    jobs = [job(seed=seed, epochs=30) for seed in range(4)]
     alone = fit(jobs, CPU)
     monkeypatch.setattr(room, "STEPS", 2)
-    beside: list[int] = []
-    seconds = 0.0
+    monkeypatch.setattr(room, "_FOUND", {})
+    for before in (measured, []):
+        gpu = InventedGpu(speed)
+        numbered = dict(enumerate(jobs))
+        found = dict(room._in_turns(numbered, CPU, gpu.progress, True, gpu.clock))
+        assert gpu.told[: len(before) + 4] == before + after
+        for number, one in enumerate(alone):
+            other = found[number]
+            assert (one.accuracy, one.train_loss) == (other.accuracy, other.train_loss)
+            assert all(torch.equal(other.weights[name], w) for name, w in one.weights.items())
 
-    def clock() -> float:
-        nonlocal seconds
-        seconds += len(beside) / speed(len(set(beside)) or 1)
-        beside.clear()
-        return seconds
 
-    told: list[tuple[int, float]] = []
+def test_a_result_is_there_when_its_training_has_ended(monkeypatch) -> None:
+    """A run that is killed loses those that train at that moment, not all of their group."""
+    from ddranking.training import fit as room
 
-    def progress(index: int, share: float) -> None:
-        beside.append(index)
-        told.append((index, share))
-
-    numbered = list(enumerate(jobs))
-    for one, other in zip(
-        alone, room._fit_together(numbered, CPU, progress, True, clock), strict=True
-    ):
-        assert (one.accuracy, one.train_loss) == (other.accuracy, other.train_loss)
-        assert all(torch.equal(other.weights[name], w) for name, w in one.weights.items())
-    assert [index for index, share in told if share == 1] == [0, 1, 2, 3]
+    gpu = InventedGpu(lambda size: 1)
+    jobs = {seed: job(seed=seed, epochs=30) for seed in range(6)}
+    monkeypatch.setattr(room, "_FOUND", {room._kind(jobs, CPU, True): 2})
+    for number, _ in room._in_turns(jobs, CPU, gpu.progress, True, gpu.clock):
+        assert len(set(gpu.told)) <= number + 2
 
 
 def test_a_network_with_dropout_has_its_own_chance(monkeypatch) -> None:
@@ -366,10 +391,13 @@ def test_a_gpu_gives_the_same_training_within_float32() -> None:
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("name", GROUPED)
-def test_on_a_gpu_groups_and_recordings_change_nothing(name: str) -> None:
+def test_on_a_gpu_groups_and_recordings_change_nothing(name: str, monkeypatch) -> None:
     """Beside others or alone, recorded or not: the same kernels on the same numbers."""
     if not torch.cuda.is_available():
         pytest.skip("no CUDA device")
+    from ddranking.training import fit as room
+
+    monkeypatch.setattr(room, "STEPS", 2)  # so that ten epochs are enough to measure
     cuda = torch.device("cuda")
     rules_ = {"epochs": 10} | GROUPED[name]
     jobs = [
@@ -377,7 +405,11 @@ def test_on_a_gpu_groups_and_recordings_change_nothing(name: str) -> None:
         for seed in range(4)
     ]
     alone = [fit([one], cuda, record=False)[0] for one in jobs]
-    for beside in (fit(jobs, cuda), fit(jobs, cuda, record=False)):
+    together = [fit(jobs, cuda), fit(jobs, cuda, record=False), fit(jobs, cuda, together=True)]
+    numbered = dict(enumerate(jobs))
+    monkeypatch.setattr(room, "_FOUND", {room._kind(numbered, cuda, True): 1})
+    together.append(fit(jobs, cuda))
+    for beside in together:
         for one, other in zip(alone, beside, strict=True):
             assert other.accuracy == pytest.approx(one.accuracy, abs=0.04)
             for key, value in one.weights.items():

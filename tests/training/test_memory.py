@@ -37,6 +37,17 @@ def test_batches_are_halved_until_they_fit(size, most) -> None:
     assert all(after == max(1, before // 2) for before, after in pairwise(tried))
 
 
+def in_groups(run, jobs, sparing=None) -> list:
+    """All answers in order; ``run`` and ``sparing`` give those of a list of jobs."""
+
+    def each(answers):
+        return lambda group: zip(group, answers(list(group.values())), strict=True)
+
+    numbered = dict(enumerate(jobs))
+    found = dict(in_smaller_groups(each(run), numbered, each(sparing) if sparing else None))
+    return [found[number] for number in range(len(jobs))]
+
+
 @pytest.mark.parametrize("most", range(1, 12))
 def test_a_group_is_halved_and_its_answers_stay_in_order(most) -> None:
     groups = []
@@ -47,9 +58,25 @@ def test_a_group_is_halved_and_its_answers_stay_in_order(most) -> None:
             raise full()
         return [10 * job for job in jobs]
 
-    assert in_smaller_groups(run, range(11)) == [10 * job for job in range(11)]
+    assert in_groups(run, range(11)) == [10 * job for job in range(11)]
     done = [job for group in groups if len(group) <= most for job in group]
     assert done == list(range(11)), "nothing is trained twice that was finished"
+
+
+@pytest.mark.parametrize("ended", range(5))
+def test_what_has_ended_when_memory_runs_out_is_not_trained_again(ended) -> None:
+    trained = []
+
+    def run(group):
+        for count, (number, job) in enumerate(group.items()):
+            if len(group) == 5 and count == ended:
+                raise full()
+            trained.append(number)
+            yield number, 10 * job
+
+    found = dict(in_smaller_groups(run, {number: number for number in range(5)}))
+    assert found == {number: 10 * number for number in range(5)}
+    assert sorted(trained) == list(range(5))
 
 
 def test_what_does_not_fit_by_itself_is_tried_in_less_memory() -> None:
@@ -64,7 +91,7 @@ def test_what_does_not_fit_by_itself_is_tried_in_less_memory() -> None:
         spared.append(list(jobs))
         return [20 * job for job in jobs]
 
-    assert in_smaller_groups(run, [1, 2, 3], sparing) == [10, 40, 30]
+    assert in_groups(run, [1, 2, 3], sparing) == [10, 40, 30]
     assert spared == [[2]]
 
 
@@ -102,7 +129,7 @@ def test_what_never_fits_says_what_to_do() -> None:
     def run(_) -> list[int]:
         raise full()
 
-    for call in (lambda: with_smaller_batches(run, 8), lambda: in_smaller_groups(run, [1, 2, 3])):
+    for call in (lambda: with_smaller_batches(run, 8), lambda: in_groups(run, [1, 2, 3])):
         with pytest.raises(
             DDRankingError, match=r"more memory.*2\.00 GiB.*fewer --workers"
         ) as seen:
@@ -121,7 +148,7 @@ def test_other_errors_are_not_taken_for_it() -> None:
     with pytest.raises(RuntimeError, match="mat1"):
         with_smaller_batches(run, 8)
     with pytest.raises(RuntimeError, match="mat1"):
-        in_smaller_groups(run, [1, 2])
+        in_groups(run, [1, 2])
     assert len(tried) == 2
 
 
@@ -147,7 +174,7 @@ def test_the_failed_attempt_holds_nothing_when_the_next_one_starts() -> None:
 
     assert with_smaller_batches(run, 4) == 1
     held.clear()
-    assert in_smaller_groups(lambda jobs: [run(len(jobs))] * len(jobs), [1, 2, 3, 4]) == [1] * 4
+    assert in_groups(lambda jobs: [run(len(jobs))] * len(jobs), [1, 2, 3, 4]) == [1] * 4
 
 
 @pytest.mark.parametrize("model", ["convnet2", "convnet2-bn", "mlp"])

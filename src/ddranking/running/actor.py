@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -40,6 +40,7 @@ class Remote:
     def __init__(self, device: str) -> None:
         self.device = torch.device(device)
         self.progress = [0.0]
+        self.done: dict[int, Done] = {}
         self.workbench: Workbench | None = None
         self.folder: tempfile.TemporaryDirectory[str] | None = None
         self.copies: dict[Path, Path] = {}
@@ -67,16 +68,19 @@ class Remote:
             torch.set_num_threads(1)  # OpenMP counts threads for each calling thread
         try:
             places = self._received(sent)
-            self.progress = [0.0] * len(group)
+            self.progress, self.done = [0.0] * len(group), {}
             own = tuple(renamed(task, places) for task in group)
-            return perform(own, self.workbench, self.device, self._tell)
+            for index, done in perform(own, self.workbench, self.device, self._tell):
+                self.done[index] = done
+            return [self.done[index] for index in range(len(group))]
         except Exception as error:
             error.add_note(f"while training {group[0].trial.arm}, seed {group[0].trial.seed}")
             return error
 
-    def shares(self) -> list[float]:
-        """The share of each of the group's trainings that is done."""
-        return self.progress
+    def news(self, known: Collection[int]) -> tuple[list[float], dict[int, Done]]:
+        """How much of each of the group's trainings is done, and answers that are not ``known``."""
+        done = list(self.done.items())
+        return self.progress, {index: answer for index, answer in done if index not in known}
 
     def process(self) -> int:
         """The number of this worker's process on its node."""

@@ -14,7 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -47,13 +47,27 @@ OBJECT_STORE_BYTES = 256 << 20
 
 @dataclass(eq=False)
 class Hand:
-    """One worker, as the driver sees it: what it is asked, and the group that it trains."""
+    """One worker, as the driver sees it: what it is asked, and the group that it trains.
+
+    ``given`` are the indices of those of the group whose answers have come before the others'.
+    """
 
     actor: Any
     answer: Any
     group: Group = ()
+    given: set[int] = field(default_factory=set)
     told: Any = None
     node: str = ""
+
+    def left(self) -> Group:
+        """Those of the group that have not been answered."""
+        return tuple(task for index, task in enumerate(self.group) if index not in self.given)
+
+    def take(self, answers: Mapping[int, Done]) -> Iterator[tuple[Task, Done]]:
+        """Tasks with their answers, each once."""
+        for index in answers.keys() - self.given:
+            self.given.add(index)
+            yield self.group[index], answers[index]
 
 
 @dataclass(frozen=True)
@@ -185,15 +199,15 @@ class RayPool:
             for hand in self._answered():
                 done = self._answer(hand)
                 if done is None:
-                    if hand.group:
-                        waiting.put_back(hand.group)
+                    if left := hand.left():
+                        waiting.put_back(left)
                     self._dismiss(hand)
                     continue
-                group, hand.group = hand.group, ()
-                yield from zip(group, done, strict=True)
+                yield from hand.take(dict(enumerate(done)))
+                hand.group = ()
                 if hand.answer is None:
                     idle.append(hand)
-            self._tell(watcher)
+            yield from self._news(watcher)
 
     def _groups(self, tasks: Sequence[Task]) -> list[Group]:
         gpu, count = self.seats.gpu > 0, self.seats.count
@@ -229,7 +243,7 @@ class RayPool:
 
     def _give(self, hand: Hand, group: Group) -> None:
         sent = self._send({path for task in group for path in files(task)})
-        hand.group, hand.told = group, None
+        hand.group, hand.given, hand.told = group, set(), None
         hand.answer = hand.actor.perform.remote(group, sent)
 
     def _send(self, paths: set[Path]) -> dict[Path, Any]:
@@ -259,7 +273,7 @@ class RayPool:
         except self.ray.exceptions.RayTaskError as error:
             raise DDRankingError(f"a worker cannot answer: {brief(error)}") from None
         except self.ray.exceptions.RayError as error:
-            self._count_death(hand.group, error)
+            self._count_death(hand.left(), error)
             return None
         if isinstance(answer, Exception):
             raise answer
@@ -300,19 +314,21 @@ class RayPool:
             f"same command again, with fewer --workers. The last one: {brief(error)}"
         )
 
-    def _tell(self, watcher: Watcher) -> None:
-        """Asks those who train how far they are, and tells what the last question gave."""
+    def _news(self, watcher: Watcher) -> Iterator[tuple[Task, Done]]:
+        """Asks those who train how far they are; tells and yields what the last question gave."""
         for hand in self.hands:
             if not hand.group:
                 hand.told = None
             elif hand.told is None:
-                hand.told = hand.actor.shares.remote()
+                hand.told = hand.actor.news.remote(tuple(hand.given))
             elif self.ray.wait([hand.told], timeout=0)[0]:
+                shares, answers = [], {}
                 with suppress(self.ray.exceptions.RayError):
-                    shares = self.ray.get(hand.told)
-                    for task, share in zip(hand.group, shares, strict=False):
-                        watcher.running(task.trial, share)
+                    shares, answers = self.ray.get(hand.told)
                 hand.told = None
+                for task, share in zip(hand.group, shares, strict=False):
+                    watcher.running(task.trial, share)
+                yield from hand.take(answers)
 
     def _room(self) -> int:
         """Bytes of shared memory that a cluster of this process needs."""

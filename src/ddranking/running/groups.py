@@ -57,10 +57,14 @@ def _shape(task: Task, images: int) -> Hashable:
 def _cut(
     tasks: Sequence[Task], images: Callable[[Trial], int], workers: int, most: int
 ) -> Iterator[Group]:
-    """Groups of equal size whose steps have ``most`` images together, or of one training."""
+    """As few groups a worker as can be, equally many and as equal in size as can be.
+
+    The steps of a group have at most ``most`` images together, or it is one training.
+    """
     trial = tasks[0].trial
     batch = min(trial.training.batch_size, images(trial))
-    fair = -(-len(tasks) // workers)
-    size = max(1, min(MOST_TRAININGS, most // batch, fair))
+    most = max(1, min(MOST_TRAININGS, most // batch))
+    rounds = -(-len(tasks) // (workers * most))
+    size = -(-len(tasks) // (workers * rounds))
     for start in range(0, len(tasks), size):
         yield tuple(tasks[start : start + size])

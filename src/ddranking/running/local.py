@@ -27,7 +27,7 @@ from ddranking.running.waiting import Finished, Waiting, never
 from ddranking.running.workbench import Workbench
 from ddranking.running.worker import Done, Group, Task, perform
 
-WORKER = "from ddranking.running.worker import main; main()"
+WORKER = "from ddranking.running.lifeline import main; main()"
 
 
 class Watcher(Protocol):
@@ -111,16 +111,20 @@ def _share() -> float:
 
 @dataclass
 class Worker:
-    """One worker process, as the parent sees it, and the device on which it trains."""
+    """One worker process, as the parent sees it, and the device on which it trains.
+
+    ``left`` of its group have not been answered yet.
+    """
 
     process: subprocess.Popen[bytes]
     pipe: Connection
     device: torch.device
     group: Group = ()
+    left: int = 0
 
     def give(self, group: Group) -> None:
         self.send(group)
-        self.group = group
+        self.group, self.left = group, len(group)
 
     def send(self, message: object) -> None:
         """Waits until the worker reads, if the message is long."""
@@ -171,6 +175,7 @@ class Pool:
     def __enter__(self) -> Pool:
         return self
 
+    @whole
     def __exit__(self, *_: object) -> None:
         for worker in self.workers:
             worker.stop()
@@ -201,20 +206,20 @@ class Pool:
                 worker.send((self.workbench, worker.device))
             if group := waiting.next():
                 worker.give(group)
-        while busy := {worker.pipe: worker for worker in self.workers if worker.group}:
+        while busy := {worker.pipe: worker for worker in self.workers if worker.left}:
             for pipe in wait(list(busy)):
                 worker = busy[pipe]  # type: ignore[index]
-                group, answer = worker.group, _receive(worker)
-                if isinstance(answer, tuple):
-                    index, share = answer
-                    watcher.running(group[index].trial, share)
+                index, answer = _receive(worker)
+                task = worker.group[index]
+                if not isinstance(answer, Done):
+                    watcher.running(task.trial, answer)
                     continue
-                worker.group = ()
-                if following := waiting.next():
+                worker.left -= 1
+                if not worker.left and (following := waiting.next()):
                     worker.give(following)
-                yield from zip(group, answer, strict=True)
+                yield task, answer
 
-    @whole  # a worker that is not in the list would not be stopped
+    @whole  # one that is not in the list would not be stopped
     def _hire(self, place: torch.device) -> None:
         self.workers.append(_start(place))
 
@@ -243,13 +248,14 @@ class Pool:
                 def told(index: int, share: float, group: Group = group) -> None:
                     watcher.running(group[index].trial, share)
 
-                yield from zip(group, perform(group, self.workbench, place, told), strict=True)
+                for index, done in perform(group, self.workbench, place, told):
+                    yield group[index], done
         finally:
             torch.set_num_threads(threads)
 
 
-def _receive(worker: Worker) -> tuple[int, float] | list[Done]:
-    """The next message of a worker; raises what it raised."""
+def _receive(worker: Worker) -> tuple[int, float | Done]:
+    """A task's index in the group, and its share or its answer; raises what the worker raised."""
     try:
         answer = worker.pipe.recv()
     except (EOFError, ConnectionError):

@@ -1,9 +1,9 @@
-"""One worker process: serves groups of trials over a pipe, see :func:`main`.
+"""One worker process: serves groups of trials over a pipe, see :func:`serve`.
 
 A worker is a fresh interpreter rather than a fork or a ``multiprocessing`` child, so that a user's
 script needs no ``if __name__ == "__main__"`` and notebooks work. It trains with one thread on a
 CPU: results then do not depend on how many workers there are, and cores do not wait for each other.
-It ends when its parent does.
+It ends when its parent does, see :mod:`ddranking.running.lifeline`.
 """
 
 from __future__ import annotations
@@ -11,10 +11,8 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
-import sys
-import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -27,11 +25,10 @@ from ddranking.protocol.trial import Trial
 from ddranking.running.environment import environment
 from ddranking.running.workbench import Workbench
 from ddranking.scoring.observation import Environment
-from ddranking.training.fit import fit
+from ddranking.training.fit import fit_each
 
 REPORT_SECONDS = 0.25
-PARENT_SECONDS = 0.5
-"""How often progress is told, and how often a worker looks whether its parent is still there."""
+"""How often progress is told."""
 
 
 @dataclass(frozen=True)
@@ -77,20 +74,24 @@ def perform(
     workbench: Workbench,
     device: torch.device,
     progress: Callable[[int, float], None] = lambda index, share: None,
-) -> list[Done]:
-    """Runs a group of trials in this process; ``progress`` is told a task's index and share."""
+) -> Iterator[tuple[int, Done]]:
+    """Runs a group of trials in this process and yields each task's index and answer at its end.
+
+    ``progress`` is told a task's index and the share of its epochs that is done.
+    """
     jobs = [workbench.job(task.trial, _weights(task), task.teachers) for task in group]
-    return [
-        Done(
-            accuracy=result.accuracy,
-            train_loss=result.train_loss,
-            steps=result.steps,
-            seconds=result.seconds,
-            weights=save(result.weights) if task.keep else None,
-            environment=environment(device, result.kernels),
+    for index, result in fit_each(jobs, device, progress):
+        yield (
+            index,
+            Done(
+                accuracy=result.accuracy,
+                train_loss=result.train_loss,
+                steps=result.steps,
+                seconds=result.seconds,
+                weights=save(result.weights) if group[index].keep else None,
+                environment=environment(device, result.kernels),
+            ),
         )
-        for task, result in zip(group, fit(jobs, device, progress), strict=True)
-    ]
 
 
 def _weights(task: Task) -> dict[str, torch.Tensor] | None:
@@ -115,9 +116,17 @@ def tune_allocator() -> None:
         pass  # another C library: slower, not different
 
 
-def serve(pipe: Connection) -> None:
-    """Answers groups until the parent says None or is gone."""
+def serve(file: int) -> None:
+    """Answers groups that come through a pipe (a file descriptor) until the parent is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    try:
+        _serve(Connection(file))
+    except (EOFError, ConnectionError):
+        os._exit(0)
+
+
+def _serve(pipe: Connection) -> None:
+    """Each message is a group; of each of its tasks it sends shares, and at its end the answer."""
     workbench, device = pipe.recv()
     if device.type == "cpu":
         torch.set_num_threads(1)
@@ -130,29 +139,14 @@ def serve(pipe: Connection) -> None:
             told = time.monotonic()
             pipe.send((index, share))  # raises when the parent is gone, which ends this process
 
-    while (group := pipe.recv()) is not None:
+    while True:
+        group = pipe.recv()
         try:
-            answer = perform(group, workbench, device, report)
+            for answer in perform(group, workbench, device, report):
+                pipe.send(answer)
         except ConnectionError:
             raise
         except Exception as error:
             first = group[0].trial
             error.add_note(f"while training {first.arm}, seed {first.seed}")
-            answer = error
-        pipe.send(answer)
-
-
-def _end_with(parent: int) -> None:
-    """Ends this process when its parent is gone, also in the middle of an epoch of an hour."""
-    while os.getppid() == parent:
-        time.sleep(PARENT_SECONDS)
-    os._exit(0)
-
-
-def main() -> None:
-    """Serves the pipe of the first argument (a file descriptor) for the process of the second."""
-    threading.Thread(target=_end_with, args=(int(sys.argv[2]),), daemon=True).start()
-    try:
-        serve(Connection(int(sys.argv[1])))
-    except (EOFError, ConnectionError):
-        os._exit(0)
+            pipe.send(error)

@@ -1,4 +1,4 @@
-"""A list of trainings in, a list of results out, in the same order.
+"""Trainings in, results out, each as soon as it is there.
 
 There are no loader processes: a training's images live on its device, or are made there from bytes
 (:mod:`ddranking.training.streamed`). A result depends on its job and the device alone, never on the
@@ -10,7 +10,7 @@ trial names.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
@@ -26,7 +26,7 @@ from ddranking.training.lesson import Lesson, recordable, shape_of
 from ddranking.training.memory import in_batches, in_smaller_groups, release
 from ddranking.training.recorded import cuda_recorder
 from ddranking.training.targets import LabelledImages
-from ddranking.training.turns import STEPS, take_turns, take_turns_that_pay
+from ddranking.training.turns import STEPS, as_many_as_pay, take_turns
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,7 @@ class Job:
 class Result:
     """What a job gave: accuracy on its split (a fraction), last-epoch loss, steps, weights.
 
-    ``kernels`` says by what it was computed. ``seconds`` are of the device: those of a group that
-    trained together are shared evenly.
+    ``kernels`` says by what it was computed, ``seconds`` how long that took.
     """
 
     accuracy: float
@@ -72,7 +71,19 @@ def fit(
     together: bool | None = None,
     record: bool = True,
 ) -> list[Result]:
-    """Trains and evaluates every job.
+    """Trains and evaluates every job; see :func:`fit_each`, whose results these are, in order."""
+    found = dict(fit_each(jobs, device, progress, together, record))
+    return [found[index] for index in range(len(jobs))]
+
+
+def fit_each(
+    jobs: Sequence[Job],
+    device: torch.device,
+    progress: Progress = lambda index, share: None,
+    together: bool | None = None,
+    record: bool = True,
+) -> Iterator[tuple[int, Result]]:
+    """Trains and evaluates every job, and yields each one's number and result when it has ended.
 
     On a GPU the jobs train side by side, each on a stream of its own, so that small networks fill
     it together: as many at once as pay, which is measured (:mod:`ddranking.training.turns`). On a
@@ -83,29 +94,27 @@ def fit(
         jobs: what to train.
         device: where; products there have the precision that a job's rules name.
         progress: told of each finished epoch.
-        together: all in turns of an epoch, or each from beginning to end; by the device where None.
+        together: all in turns of an epoch, or each from beginning to end; where None, by the
+            device: each by itself on a CPU, as many in turns as pay on a GPU.
         record: steps as CUDA graphs, where the device is a GPU; else they run as they are.
     """
+    gpu = device.type == "cuda"
+    clock = _clock(device) if gpu and together is None else None
 
-    def run(group: Sequence[tuple[int, Job]]) -> list[Result]:
-        return _fit_together(group, device, progress, record, clock)
+    def run(group: Mapping[int, Job]) -> Iterator[tuple[int, Result]]:
+        return _in_turns(group, device, progress, record, clock)
 
-    def sparing(group: Sequence[tuple[int, Job]]) -> list[Result]:
-        return _fit_together(group, device, progress, False, clock)
+    def sparing(group: Mapping[int, Job]) -> Iterator[tuple[int, Result]]:
+        return _in_turns(group, device, progress, False, clock)
 
-    recorded = record and device.type == "cuda"
-    numbered = list(enumerate(jobs))
-    clock = _clock(device) if together is None and device.type == "cuda" else None
-    if together is None:
-        together = device.type == "cuda"
-    groups = [numbered] if together else [[one] for one in numbered]
-    results: list[Result] = []
-    with _on(device):
-        for group in groups:
-            results += in_smaller_groups(run, group, sparing if recorded else None)
-            if device.type == "cuda":
+    numbered = dict(enumerate(jobs))
+    apart = not (gpu if together is None else together)
+    groups = [{number: job} for number, job in numbered.items()] if apart else [numbered]
+    for group in groups:
+        with _on(device):
+            yield from in_smaller_groups(run, group, sparing if gpu and record else None)
+            if gpu:
                 release()  # what was recorded for this group is of no use to the next
-    return results
 
 
 def _on(device: torch.device) -> AbstractContextManager[object]:
@@ -113,43 +122,68 @@ def _on(device: torch.device) -> AbstractContextManager[object]:
     return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
 
 
-def _fit_together(
-    group: Sequence[tuple[int, Job]],
+_FOUND: dict[Hashable, int] = {}
+"""How many trainings of a kind were found to pay in this process, on each device."""
+
+
+def _in_turns(
+    group: Mapping[int, Job],
     device: torch.device,
     progress: Progress,
     record: bool,
     clock: Callable[[], float] | None,
-) -> list[Result]:
-    """Trains a group in turns of an epoch, then evaluates one after another.
-
-    With a clock as many of the group take turns as pay; without one all of it.
-    """
-    start = time.monotonic()
+) -> Iterator[tuple[int, Result]]:
+    """Trains a group in turns of an epoch: all of it, or with a clock as many at once as pay."""
     there = _moving(device)
-    lessons = [_lesson(job, device, record, there) for _, job in group]
     trainings = [
-        _told(lesson, partial(progress, index))
-        for (index, job), lesson in zip(group, lessons, strict=True)
-        if job.weights is None
+        _training(number, job, device, record, there, partial(progress, number))
+        for number, job in group.items()
     ]
-    if clock is None:
-        take_turns(trainings, len(trainings))
-    elif trainings:
-        epochs = -(-STEPS // min(lesson.steps_of_an_epoch for lesson in lessons))
-        take_turns_that_pay(trainings, epochs, clock)
-    results = [
-        _result(lesson, there(job.evaluation))
-        for (_, job), lesson in zip(group, lessons, strict=True)
-    ]
-    seconds = (time.monotonic() - start) / len(group)
-    return [replace(result, seconds=seconds) for result in results]
+    at_once = len(group)
+    if clock is not None:
+        job, kind = next(iter(group.values())), _kind(group, device, record)
+        if kind not in _FOUND:
+            steps = -(-len(job.training.images) // job.trial.training.batch_size)
+            # In an epoch after the first, so that the shorter batch at its end is recorded, too.
+            epochs = max(2, -(-STEPS // steps))
+            found, answers = as_many_as_pay(trainings, epochs, clock)
+            yield from answers
+            if not answers:
+                _FOUND[kind] = found
+        at_once = _FOUND.get(kind, at_once)
+    yield from take_turns(trainings, at_once)
 
 
-def _told(lesson: Lesson, progress: Callable[[float], None]) -> Iterator[None]:
-    """An epoch of a lesson for each value that is asked for; ``progress`` is told of it."""
-    for share in lesson.epochs():
+def _kind(group: Mapping[int, Job], device: torch.device, record: bool) -> Hashable:
+    """All that decides how many of a group pay: what a step computes, and how many there are."""
+    job = next(iter(group.values()))
+    rules = job.trial.training.model_copy(update={"learning_rate": 0.0})
+    shape = tuple(job.training.images.shape)
+    return device, record, len(group), job.trial.student, rules.model_dump_json(), shape
+
+
+def _training(
+    number: int,
+    job: Job,
+    device: torch.device,
+    record: bool,
+    there: Moving,
+    progress: Callable[[float], None],
+) -> Iterator[tuple[int, Result] | None]:
+    """None after each epoch, then the job's number and result.
+
+    Its seconds are those of its own turns. A GPU is asked ahead, so there a part of one training's
+    may be counted as that of another one beside it.
+    """
+    seconds, begun = 0.0, time.monotonic()
+    lesson = _lesson(job, device, record, there)
+    for share in lesson.epochs() if job.weights is None else ():
         progress(share)
-        yield
+        seconds += time.monotonic() - begun
+        yield None
+        begun = time.monotonic()
+    result = _result(lesson, there(job.evaluation))
+    yield number, replace(result, seconds=seconds + time.monotonic() - begun)
 
 
 def _clock(device: torch.device) -> Callable[[], float]:

@@ -85,10 +85,6 @@ class Lesson:
         with arithmetic(self.trial.training.precision, self.device), stream:
             yield
 
-    @property
-    def steps_of_an_epoch(self) -> int:
-        return -(-len(self.data.images) // self.trial.training.batch_size)
-
     def epochs(self) -> Iterator[float]:
         """Trains; after each epoch gives the share of all epochs that is done, in (0, 1].
 
@@ -100,7 +96,7 @@ class Lesson:
             self._total = torch.zeros((), device=self.device)
             self.data = prepared(rules.labels, self.data)
             step, planned = self._step(rules, self._total), self._planned(rules)
-        count = self.steps_of_an_epoch
+        count = -(-len(self.data.images) // rules.batch_size)
         for epoch in range(rules.epochs):
             with self.place(), self._chance(epoch) if draws else nullcontext():
                 if not self.network.training:  # asked for first: train() visits every layer

@@ -8,7 +8,7 @@ of its rules and stays whole; where a single training does not fit, that is said
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol, TypeVar
 
 import torch
@@ -93,23 +93,29 @@ def with_smaller_batches(run: Callable[[int], Answer], size: int) -> Answer:
         size = max(1, size // 2)
 
 
+Run = Callable[[Mapping[int, Job]], Iterator[tuple[int, Answer]]]
+"""Gives the answer of each job by the job's number, in any order."""
+
+
 def in_smaller_groups(
-    run: Callable[[Sequence[Job]], list[Answer]],
-    group: Sequence[Job],
-    sparing: Callable[[Sequence[Job]], list[Answer]] | None = None,
-) -> list[Answer]:
-    """``run(group)``; where memory runs out each half of the group by itself, and so on.
+    run: Run[Job, Answer], group: Mapping[int, Job], sparing: Run[Job, Answer] | None = None
+) -> Iterator[tuple[int, Answer]]:
+    """``run(group)``; where memory runs out each half of what is left of it, and so on.
 
     Args:
-        run: one answer for each job, in order, that does not depend on the jobs beside it.
-        group: what is run together to begin with.
+        run: answers that do not depend on the jobs beside each.
+        group: what is run together to begin with, by number.
         sparing: the same with less memory, for a job that does not fit by itself.
 
     Raises:
         DDRankingError: one job does not fit by itself.
     """
+    left = dict(group)
     try:
-        return run(group)
+        for number, answer in run(group):
+            del left[number]
+            yield number, answer
+        return
     except Exception as error:
         if not is_out_of_memory(error):
             raise
@@ -118,10 +124,12 @@ def in_smaller_groups(
     release()
     if len(group) <= 1:
         assert sparing is not None
-        return in_smaller_groups(sparing, group)
-    middle = len(group) // 2
-    halves = (group[:middle], group[middle:])
-    return [one for half in halves for one in in_smaller_groups(run, half, sparing)]
+        yield from in_smaller_groups(sparing, left)
+        return
+    numbers, middle = list(left), len(left) // 2
+    for half in (numbers[:middle], numbers[middle:]):
+        if half:
+            yield from in_smaller_groups(run, {number: left[number] for number in half}, sparing)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
