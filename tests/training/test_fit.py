@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import get_args
@@ -16,7 +18,7 @@ from ddranking.protocol import rules
 from ddranking.protocol.trial import Trial
 from ddranking.training import losses, optim, targets
 from ddranking.training.augment import augment
-from ddranking.training.fit import Job, LabelledImages, accuracy, fit
+from ddranking.training.fit import Job, LabelledImages, accuracy, fit, fit_each
 
 CPU = torch.device("cpu")
 CONVNET = "convnet1-w8"
@@ -237,6 +239,26 @@ def test_a_result_is_there_when_its_training_has_ended(monkeypatch) -> None:
     monkeypatch.setattr(room, "_FOUND", {room._kind(jobs, CPU, True): 2})
     for number, _ in room._in_turns(jobs, CPU, gpu.progress, True, gpu.clock):
         assert len(set(gpu.told)) <= number + 2
+
+
+def test_what_has_ended_holds_no_memory_of_its_own(monkeypatch) -> None:
+    """On a GPU a training that is over would keep its gradients and recordings from the others."""
+    from ddranking.training import fit as room
+
+    networks: dict[int, weakref.ref] = {}
+    whole = room._lesson
+
+    def watched(work: Job, *rest):
+        lesson = whole(work, *rest)
+        networks[work.trial.seed] = weakref.ref(lesson.network)
+        return lesson
+
+    monkeypatch.setattr(room, "_lesson", watched)
+    jobs = [job(seed=seed, epochs=3 - seed) for seed in range(3)]
+    for number, _ in fit_each(jobs, CPU, together=True):
+        gc.collect()
+        assert networks[number]() is None
+    assert len(networks) == 3
 
 
 def test_a_network_with_dropout_has_its_own_chance(monkeypatch) -> None:

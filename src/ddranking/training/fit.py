@@ -183,6 +183,7 @@ def _training(
         yield None
         begun = time.monotonic()
     result = _result(lesson, there(job.evaluation))
+    del lesson  # which would hold its memory for as long as others of the group train
     yield number, replace(result, seconds=seconds + time.monotonic() - begun)
 
 
