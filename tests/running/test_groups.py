@@ -6,10 +6,9 @@ import pytest
 import torch
 
 from ddranking import api
-from ddranking.running import local
 from ddranking.running.groups import MOST_TRAININGS, VALUES_AT_ONCE, groups
 from ddranking.running.local import Pool
-from ddranking.running.worker import Task, perform
+from ddranking.running.worker import Task
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 CPU = torch.device("cpu")
@@ -60,24 +59,24 @@ def test_what_is_only_evaluated_is_not_beside_what_is_trained(tasks, tmp_path) -
     assert (read,) in made
 
 
-def test_a_score_of_groups_is_the_score(make_study, recorder, monkeypatch) -> None:
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_score_of_groups_is_the_score(make_study, recorder, monkeypatch, workers) -> None:
     """The pool as it is on a GPU, with this CPU in its place: same outcomes, each told once."""
     together: list[int] = []
 
-    def counted(group, *rest):
-        together.append(len(group))
-        return perform(group, *rest)
+    def grouped(self, tasks):
+        made = groups(tasks, self.workbench.images, on_gpu=True)
+        together.extend(map(len, made))
+        return made
 
     alone = make_study("alone")
     with Pool(alone.workbench, [CPU]) as pool:
         expected = alone.run(pool, api.Silent())
-    monkeypatch.setattr(local, "perform", counted)
-    monkeypatch.setattr(
-        Pool, "_groups", lambda self, t: groups(t, self.workbench.images, on_gpu=True)
-    )
+    monkeypatch.setattr(Pool, "_groups", grouped)
     study = make_study("together")
-    with Pool(study.workbench, [CPU]) as pool:
+    with Pool(study.workbench, [CPU] * workers) as pool:
         found = study.run(pool, recorder)
+        assert not any(worker.left for worker in pool.workers)
     assert max(together) > 1
     assert {k: seen.outcome for k, seen in found.items()} == {
         k: seen.outcome for k, seen in expected.items()

@@ -13,7 +13,7 @@ from ddranking.protocol.trial import Trial
 from ddranking.running.worker import Group, Task
 
 MOST_TRAININGS = 16
-"""Trainings of a group: what is not finished when a run is killed, and so is trained again."""
+"""Trainings of a group, all of which may take turns: what a killed run has not finished."""
 
 VALUES_AT_ONCE = 1600 * 3 * 32 * 32
 """Values of the images in one step of all trainings of a group: 1,600 images of 32 px.
