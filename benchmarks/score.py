@@ -29,7 +29,7 @@ from ddranking.running.local import Pool, Watcher
 from ddranking.running.study import RealChoice, Study
 from ddranking.running.waiting import Finished, never
 from ddranking.running.workbench import Workbench
-from ddranking.running.worker import Done, Task
+from ddranking.running.worker import Done, Keep, Task, forget
 
 METHODS = ("random", "kcenter")
 """Baselines that are quick to make; a score takes as long whatever the images show."""
@@ -66,7 +66,11 @@ class Stopwatch:
         pass
 
     def run(
-        self, tasks: Sequence[Task], watcher: Watcher, finished: Finished = never
+        self,
+        tasks: Sequence[Task],
+        watcher: Watcher,
+        finished: Finished = never,
+        keep: Keep = forget,
     ) -> Iterator[tuple[Task, Done]]:
         begun, saw = time.perf_counter(), self._saw
 
@@ -74,7 +78,7 @@ class Stopwatch:
             def running(self, trial: Trial, share: float) -> None:
                 saw(begun)
 
-        for task, done in self.pool.run(tasks, First(), finished):
+        for task, done in self.pool.run(tasks, First(), finished, keep):
             self._saw(begun)
             part = part_of(task.trial, done)
             self.busy[part] += done.seconds

@@ -214,6 +214,20 @@ def test_weights_that_nobody_goes_on_from_are_removed_on_demand(run, make_record
     assert all(store.get(key) for key in keys), "their trainings stay"
 
 
+def test_trainings_halfway_are_counted_and_removed_on_demand(run, make_record) -> None:
+    store, [one, other, *_] = Store("kept"), make_record().observations
+    for seen, days in ((one, 40), (other, 20)):
+        store.put_halfway(seen.key, b"weights and moments")
+        path = store.halfway(seen.key)
+        os.utime(path, (path.stat().st_mtime - days * 86_400,) * 2)
+    assert "2 trainings halfway" in run("store", "check", "kept").out
+    said = run("store", "check", "kept", "--drop-weights", "30", "--json")
+    assert (said.code, json.loads(said.out)["halfway"]) == (0, 1)
+    assert not store.halfway(one.key).exists() and store.halfway(other.key).exists()
+    assert run("store", "merge", "kept", "--into", "all").code == 0
+    assert not list(Path("all").rglob("*.halfway")), "it may go on elsewhere meanwhile"
+
+
 @pytest.mark.parametrize("days", ["-1", "nan"])
 def test_days_are_a_number_from_zero_on(run, shards, days) -> None:
     said = run("store", "check", shards[0], "--drop-weights", days)

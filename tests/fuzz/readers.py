@@ -150,6 +150,17 @@ def _read_weights(folder: Path, content: bytes) -> object:
     return started, Store(folder).weights("abc")
 
 
+def _read_halfway(folder: Path, content: bytes) -> object:
+    """A training that is not done, as a worker finds it, and what it reads of an unsealed one."""
+    from ddranking.running.worker import Task, _begun
+    from ddranking.training.snapshot import Snapshot
+
+    begun = _begun(Task(None, begun=_put(folder, "abc.halfway", content)), "abc")  # type: ignore[arg-type]
+    with suppress(ValueError):
+        Snapshot.from_bytes(content)
+    return begun
+
+
 def _read_whitening(folder: Path, content: bytes) -> object:
     from ddranking.data.whitening import _load
 
@@ -394,6 +405,7 @@ READERS: dict[str, Reader] = {
     "pack-labels": Reader(seeds.labels_beside, _read_labels_beside),
     "pack-names": Reader(seeds.names_of_pictures, _read_names_of_pictures),
     "weights": Reader(seeds.weights, _read_weights, change_safetensors),
+    "halfway": Reader(seeds.halfway, _read_halfway, change_safetensors),
     "whitening": Reader(seeds.whitening, _read_whitening, change_safetensors),
     "parquet": Reader(seeds.parquet, _read_parquet),
     "image": Reader(

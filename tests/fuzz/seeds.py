@@ -87,6 +87,18 @@ def weights() -> list[bytes]:
     return [plain, seal(plain, "abc")]
 
 
+def halfway() -> list[bytes]:
+    import torch
+
+    from ddranking.running.sealed import seal
+    from ddranking.training.snapshot import Snapshot
+
+    weights = {"0.weight": torch.from_numpy(FLOATS.reshape(10, 64))}
+    moments = {0: (torch.zeros(10, 64), torch.tensor(3.0))}
+    plain = Snapshot(3, 1.5, "torch", weights, moments).to_bytes()
+    return [plain, seal(plain, "abc")]
+
+
 def checkpoints() -> list[bytes]:
     import torch
 

@@ -47,6 +47,9 @@ import json, os, sys
 import ddranking.cli.score, ddranking.running.study, ddranking.cli.progress
 from ddranking import api
 from ddranking.cli import main
+from ddranking.running import local, worker
+worker.SAVE_SECONDS = 0.0
+local.WORKER = "from ddranking.running import worker; worker.SAVE_SECONDS = 0.0; " + local.WORKER
 api.dataset("digits")
 print("ready", flush=True)
 for line in sys.stdin:
@@ -84,7 +87,8 @@ class Command:
 class Nursery:
     """Starts command lines as forks of a process that has imported torch already.
 
-    Apart from that they are what ``python -m ddranking`` is, and a hundred starts take seconds.
+    Apart from that, and that they keep a training halfway after every epoch, they are what
+    ``python -m ddranking`` is, and a hundred starts take seconds.
     """
 
     def __enter__(self) -> Nursery:

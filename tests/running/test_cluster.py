@@ -21,7 +21,7 @@ import torch
 from ddranking import api
 from ddranking.data.images import Dataset
 from ddranking.errors import BadInput, DDRankingError, MissingExtra
-from ddranking.running import actor, cluster, session
+from ddranking.running import actor, cluster, session, worker
 from ddranking.running.cluster import RayPool, Seats, seats
 from ddranking.running.local import Pool
 from ddranking.running.parcel import files, parcel, renamed
@@ -425,6 +425,58 @@ def test_what_a_worker_finished_before_it_died_is_not_trained_again(
     assert len(recorder.keys) == len(set(recorder.keys)) == TRAININGS
     assert sorted(ray.given.values()) == [1] * (TRAININGS - 1) + [2]
     assert ray.given[asked[0]] == 1
+
+
+def test_what_a_worker_kept_before_it_died_is_gone_on_with(
+    ray, make_study, recorder, locally, monkeypatch, tmp_path
+) -> None:
+    """On another worker, which gets the newest of it, as a copy of its own."""
+    lost: list[Reference] = []
+    begun: list[bytes | None] = []
+
+    class Dying(actor.Remote):
+        def perform(self, group, sent):
+            if group[0].trial.training.epochs == 1:
+                return super().perform(group, sent)
+            if lost:
+                begun.extend(sent[one.begun].value if one.begun in sent else None for one in group)
+            answers = super().perform(group, sent)
+            if lost:
+                return answers
+            self.done.clear()
+            lost.append(Reference(Lost("The actor died unexpectedly.")))
+            return lost[0]
+
+    put, wait = ray.put, ray.wait
+
+    def waited(references, num_returns=1, timeout=None):
+        if num_returns == 1 and not kept():  # it trains until this has been asked for
+            references = [each for each in references if each not in lost]
+        return wait(references, num_returns, timeout)
+
+    def kept() -> list[bytes]:
+        return [path.read_bytes() for path in (tmp_path / "store").rglob("*.halfway")]
+
+    def gave_up(hand) -> None:
+        newest.extend(kept())
+        dismiss(pool, hand)
+
+    newest: list[bytes] = []
+    monkeypatch.setattr(worker, "SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(cluster, "Remote", Dying)
+    monkeypatch.setattr(ray, "put", lambda value: value if value in lost else put(value))
+    monkeypatch.setattr(ray, "wait", waited)
+    ray.cpus, study = 1, make_study()
+    with RayPool(study.workbench) as pool:
+        dismiss = RayPool._dismiss
+        monkeypatch.setattr(pool, "_dismiss", gave_up)
+        record = study.record(study.run(pool, recorder))
+    assert timeless(record) == locally
+    assert len(newest) >= 1
+    assert newest[0] == begun[0]
+    assert not any(begun[1:]), "of one that was trained before there is nothing"
+    assert sorted(ray.given.values()) == [1] * (TRAININGS - 1) + [2]
+    assert not kept()
 
 
 def test_groups_stay_together(ray, make_study, recorder, locally, grouped) -> None:

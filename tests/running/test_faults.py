@@ -28,9 +28,10 @@ from safetensors.numpy import load_file, save_file
 from ddranking.distilled.artifact import save
 from ddranking.errors import DDRankingError, StoreUnusable
 from ddranking.models import table
-from ddranking.running import local
+from ddranking.running import local, worker
 from ddranking.running import study as study_module
 from ddranking.running.local import Pool
+from ddranking.running.sealed import seal
 from ddranking.running.store import Store, read_observation
 from ddranking.running.study import RealChoice
 from ddranking.running.worker import perform
@@ -187,6 +188,122 @@ def test_weights_damaged_between_search_and_finals(
     assert len(files) == searched
     for path in files:
         WEIGHTS[kind](path)
+    assert timeless(finish(make_study(), recorder)) == undisturbed
+
+
+# --- Long trainings -------------------------------------------------------------------------------
+
+
+class Impatient:
+    """A watcher that interrupts after so many epochs, of whichever trainings."""
+
+    def __init__(self, epochs: int) -> None:
+        self.left = epochs
+        self.first: dict[str, float] = {}
+
+    def running(self, trial, share) -> None:
+        self.first.setdefault(trial.key, share)
+        self.left -= 1
+        if self.left < 0:
+            raise KeyboardInterrupt
+
+    def finished(self, trial) -> None:
+        pass
+
+
+def halves(store: Path) -> list[Path]:
+    return sorted(store.glob("??/*.halfway"))
+
+
+@pytest.fixture
+def often(monkeypatch) -> None:
+    """Every training is kept halfway after each of its epochs."""
+    monkeypatch.setattr(worker, "SAVE_SECONDS", 0.0)
+
+
+@pytest.mark.parametrize("labels", ["hard", "a teacher's"])
+def test_no_run_lives_as_long_as_one_training(
+    make_study, recorder, often, tmp_path, labels
+) -> None:
+    """Interrupted after two epochs each time, of trainings of four, they all come to their end."""
+    weights = "{kind: trained, training: {epochs: 4, batch_size: 128, learning_rate: 0.05}}"
+    taught = f"labels={{kind: teacher, networks: [{{model: mlp, weights: {weights}}}]}}"
+    more = () if labels == "hard" else (taught, "loss={kind: kl, temperature: 4}")
+    plain = timeless(finish(make_study("plain", changes=more), recorder))
+    resumed = 0
+    for run in range(100):
+        study, watcher = make_study(changes=more), Impatient(2)
+        try:
+            with Pool(study.workbench, [CPU]) as pool:
+                record = study.record(study.run(pool, watcher))
+            assert timeless(record) == plain
+            assert run > TRAININGS // 2 and resumed > 4
+            break
+        except KeyboardInterrupt:
+            resumed += sum(share > 0.3 for share in watcher.first.values())
+    assert not halves(tmp_path / "store")
+
+
+def _of_another_version(path: Path) -> None:
+    """Whole, of this training, and begun elsewhere."""
+    content = path.read_bytes()
+    path.write_bytes(seal(content, f"{path.stem} another environment"))
+
+
+def _of_another_training(path: Path) -> None:
+    whole = halves(path.parents[2] / "other")
+    path.write_bytes(next(one for one in whole if one.stem != path.stem).read_bytes())
+
+
+HALFWAY = {
+    "missing": Path.unlink,
+    "empty": lambda path: path.write_bytes(b""),
+    "truncated": _truncate,
+    "one bit": _one_bit,
+    "another network": _another_network,
+    "another version": _of_another_version,
+    "another training": _of_another_training,
+}
+
+
+@pytest.fixture
+def kept(make_study, recorder, often, monkeypatch, tmp_path) -> list[Path]:
+    """A store with every training before its last epoch, as a run leaves those it was at."""
+    with monkeypatch.context() as during:
+        during.setattr(Store, "drop_halfway", lambda *_: None)
+        finish(make_study("other"), recorder)
+    for path in halves(tmp_path / "other"):
+        copy = tmp_path / "store" / path.relative_to(tmp_path / "other")
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, copy)
+    return halves(tmp_path / "store")
+
+
+def test_trainings_go_on_where_they_were(make_study, undisturbed, kept) -> None:
+    watcher = Impatient(10**6)
+    assert timeless(finish(make_study(), watcher)) == undisturbed
+    assert len(kept) >= 8
+    assert all(watcher.first[path.stem] == 1.0 for path in kept)
+    assert not any(path.exists() for path in kept)
+
+
+@pytest.mark.parametrize("kind", HALFWAY)
+def test_what_is_damaged_halfway_begins_anew(make_study, undisturbed, kept, kind) -> None:
+    for path in kept:
+        HALFWAY[kind](path)
+    watcher = Impatient(10**6)
+    assert timeless(finish(make_study(), watcher)) == undisturbed
+    assert all(watcher.first[path.stem] <= 0.5 for path in kept)
+    assert not any(path.exists() for path in kept)
+
+
+def test_a_full_disk_costs_what_was_halfway_and_no_training(
+    make_study, recorder, undisturbed, often, monkeypatch
+) -> None:
+    def full(*_):
+        raise StoreUnusable("store", expected="room", got="none")
+
+    monkeypatch.setattr(Store, "put_halfway", full)
     assert timeless(finish(make_study(), recorder)) == undisturbed
 
 
@@ -467,8 +584,8 @@ def test_killed_at_any_moment(rules, tmp_path, capsys) -> None:
     """kill -9 of the parent, of a worker, or of all, again and again; counts what was lost."""
     chance = random.Random(0)
     counts = dict.fromkeys(
-        ("parent", "worker", "all", "records", "trained", "said", "partial", "weights"), 0
-    )
+        ("parent", "worker", "all", "records", "trained", "said", "partial"), 0
+    ) | {"weights": 0, "halfway": 0}
     lost = dict.fromkeys(("rewritten", "damaged", "said but not stored", "orphans"), 0)
     kills = round_ = 0
     with Nursery() as nursery:
@@ -509,6 +626,7 @@ def test_killed_at_any_moment(rules, tmp_path, capsys) -> None:
                 assert timeless(load_record(out)) == plain
                 assert len(after) == ALL
                 counts["weights"] += len(list(store.glob("??/*.safetensors")))
+                counts["halfway"] += len(halves(store))
                 counts["records"] += 1
                 round_ += 1
                 if kills >= KILLS:
@@ -520,7 +638,7 @@ def test_killed_at_any_moment(rules, tmp_path, capsys) -> None:
         print(f"\n{kills} kills: {counts}; lost: {lost}")
     assert kills == KILLS
     assert not any(lost.values()), lost
-    assert counts["weights"] == 0, "weights that nobody needs any more"
+    assert counts["weights"] == counts["halfway"] == 0, "what nobody needs any more"
 
 
 def _wait_for_a_moment(pid: int, chance: random.Random, store: Path, known: int) -> None:

@@ -41,6 +41,19 @@ def test_what_is_put_is_found_in_its_place(store, seen) -> None:
     assert Store(store.folder).get(seen[0].key) == seen[0]
 
 
+def test_what_is_halfway_stays_until_the_training_is_done(store, seen) -> None:
+    store.put_halfway(seen[0].key, b"one")
+    store.put_halfway(seen[0].key, b"two")
+    store.put_halfway(seen[1].key, b"other")
+    assert store.halfway(seen[0].key).read_bytes() == b"two"
+    assert store.get(seen[0].key) is None
+    store.put(seen[0])
+    store.put(seen[0])
+    assert not store.halfway(seen[0].key).exists()
+    assert store.halfway(seen[1].key).read_bytes() == b"other"
+    assert len(files(store)) == 2
+
+
 def test_a_stored_observation_never_changes(store, seen) -> None:
     store.put(seen[0])
     path = store.folder / files(store)[0]

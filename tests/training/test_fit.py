@@ -194,8 +194,8 @@ class InventedGpu:
     counted: int = 0
     seconds: float = 0.0
 
-    def progress(self, index: int, share: float) -> None:
-        self.told.append(index)
+    def listener(self, index: int):
+        return lambda lesson, share, seconds: self.told.append(index)
 
     def clock(self) -> float:
         new = self.told[self.counted :]
@@ -222,7 +222,7 @@ def test_as_many_at_once_as_pay_give_the_same(monkeypatch, speed, measured, afte
     for before in (measured, []):
         gpu = InventedGpu(speed)
         numbered = dict(enumerate(jobs))
-        found = dict(room._in_turns(numbered, CPU, gpu.progress, True, gpu.clock))
+        found = dict(room._in_turns(numbered, CPU, gpu.listener, True, gpu.clock))
         assert gpu.told[: len(before) + 4] == before + after
         for number, one in enumerate(alone):
             other = found[number]
@@ -237,7 +237,7 @@ def test_a_result_is_there_when_its_training_has_ended(monkeypatch) -> None:
     gpu = InventedGpu(lambda size: 1)
     jobs = {seed: job(seed=seed, epochs=30) for seed in range(6)}
     monkeypatch.setattr(room, "_FOUND", {room._kind(jobs, CPU, True): 2})
-    for number, _ in room._in_turns(jobs, CPU, gpu.progress, True, gpu.clock):
+    for number, _ in room._in_turns(jobs, CPU, gpu.listener, True, gpu.clock):
         assert len(set(gpu.told)) <= number + 2
 
 

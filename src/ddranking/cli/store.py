@@ -69,9 +69,10 @@ def check(
     Args:
         folder: the store; the user's own by default.
         clean: remove files that a killed writer left unfinished more than a day ago.
-        drop_weights: remove weights that a search kept for more than so many days, as one leaves
-            them that nobody resumes. The trainings stay, and so do the weights of teachers; of such
-            a search, the finals of the selected rate are trained from the beginning.
+        drop_weights: remove weights that a search kept for more than so many days, and trainings
+            that have been halfway for as long, as a score leaves them that nobody resumes. Finished
+            trainings stay, and so do the weights of teachers; of such a search, the finals of the
+            selected rate are trained from the beginning.
         json_: print JSON.
 
     Returns:
@@ -86,7 +87,8 @@ def check(
     found = examine(place)
     now = time.time()
     removed = sweep(found.unfinished, now) if clean else []
-    dropped = [] if drop_weights is None else sweep(found.searched, now, drop_weights * DAY)
+    left = (*found.searched, *found.halfway)
+    dropped = [] if drop_weights is None else sweep(left, now, drop_weights * DAY)
     if json_:
         print(json.dumps(_examined(place, found, removed, dropped), indent=1))
     else:
@@ -134,7 +136,8 @@ def _examined(
     return {
         "store": str(place),
         "observations": found.observations,
-        "weights": len(found.weights) - len(dropped),
+        "weights": sum(path not in dropped for path in found.weights),
+        "halfway": sum(path not in dropped for path in found.halfway),
         "corrupt": [str(path) for path in found.corrupt],
         "set_aside": [str(path) for path in found.set_aside],
         "unfinished": [str(path) for path in found.unfinished if path not in removed],
@@ -147,6 +150,8 @@ def _print_examined(place: Path, found: Examined, removed: list[Path], dropped: 
     print(
         f"{found.observations} trainings and {len(found.weights)} files of weights{size} in {place}"
     )
+    if found.halfway:
+        print(f"{len(found.halfway)} trainings halfway; the same command goes on with them")
     for path in found.corrupt:
         print(f"damaged, is trained again when it is needed: {path}")
     for path in found.set_aside:
@@ -157,4 +162,4 @@ def _print_examined(place: Path, found: Examined, removed: list[Path], dropped: 
     if removed:
         print(f"{len(removed)} unfinished files removed")
     if dropped:
-        print(f"{len(dropped)} files of weights removed")
+        print(f"{len(dropped)} files of weights and of trainings halfway removed")

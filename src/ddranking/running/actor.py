@@ -17,7 +17,7 @@ from ddranking.protocol.trial import IMPLEMENTATION
 from ddranking.running.parcel import Parcel, renamed
 from ddranking.running.session import ray_module
 from ddranking.running.workbench import Workbench
-from ddranking.running.worker import Done, Group, perform, tune_allocator
+from ddranking.running.worker import Done, Group, Halfway, News, perform, tune_allocator
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,7 @@ class Remote:
         self.device = torch.device(device)
         self.progress = [0.0]
         self.done: dict[int, Done] = {}
+        self.halfway: dict[int, Halfway] = {}
         self.workbench: Workbench | None = None
         self.folder: tempfile.TemporaryDirectory[str] | None = None
         self.copies: dict[Path, Path] = {}
@@ -68,7 +69,7 @@ class Remote:
             torch.set_num_threads(1)  # OpenMP counts threads for each calling thread
         try:
             places = self._received(sent)
-            self.progress, self.done = [0.0] * len(group), {}
+            self.progress, self.done, self.halfway = [0.0] * len(group), {}, {}
             own = tuple(renamed(task, places) for task in group)
             for index, done in perform(own, self.workbench, self.device, self._tell):
                 self.done[index] = done
@@ -77,10 +78,17 @@ class Remote:
             error.add_note(f"while training {group[0].trial.arm}, seed {group[0].trial.seed}")
             return error
 
-    def news(self, known: Collection[int]) -> tuple[list[float], dict[int, Done]]:
-        """How much of each of the group's trainings is done, and answers that are not ``known``."""
+    def news(
+        self, known: Collection[int]
+    ) -> tuple[list[float], dict[int, Halfway], dict[int, Done]]:
+        """How much of each of the group's trainings is done, and answers that are not ``known``.
+
+        And what is halfway, once each.
+        """
         done = list(self.done.items())
-        return self.progress, {index: answer for index, answer in done if index not in known}
+        halfway = {index: self.halfway.pop(index) for index in list(self.halfway)}
+        new = {index: answer for index, answer in done if index not in known}
+        return self.progress, halfway, new
 
     def process(self) -> int:
         """The number of this worker's process on its node."""
@@ -91,8 +99,11 @@ class Remote:
         if self.folder is not None:
             self.folder.cleanup()
 
-    def _tell(self, index: int, share: float) -> None:
-        self.progress[index] = share
+    def _tell(self, index: int, news: News) -> None:
+        if isinstance(news, Halfway):
+            self.halfway[index] = news
+        else:
+            self.progress[index] = news
 
     def _received(self, sent: Mapping[Path, Any]) -> dict[Path, Path]:
         """The copies of files in this worker's own folder; each is written once."""

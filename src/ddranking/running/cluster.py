@@ -31,7 +31,7 @@ from ddranking.running.parcel import files, parcel
 from ddranking.running.session import Session, brief, installed
 from ddranking.running.waiting import Finished, Waiting, never
 from ddranking.running.workbench import Workbench
-from ddranking.running.worker import Done, Group, Task
+from ddranking.running.worker import Done, Group, Keep, Task, forget
 from ddranking.training.native import SWITCH
 
 ATTEMPTS = 3
@@ -169,7 +169,11 @@ class RayPool:
         self.session.close()
 
     def run(
-        self, tasks: Sequence[Task], watcher: Watcher, finished: Finished = never
+        self,
+        tasks: Sequence[Task],
+        watcher: Watcher,
+        finished: Finished = never,
+        keep: Keep = forget,
     ) -> Iterator[tuple[Task, Done]]:
         """Runs every task and yields each with its answer as soon as it is there, in any order.
 
@@ -177,6 +181,7 @@ class RayPool:
             tasks: what to train.
             watcher: told of progress.
             finished: whether a task is to be left out, asked when its turn comes.
+            keep: given what is halfway of long trainings.
 
         Raises:
             DDRankingError: a training failed, or ended several workers, or no worker can be had;
@@ -207,7 +212,7 @@ class RayPool:
                 hand.group = ()
                 if hand.answer is None:
                     idle.append(hand)
-            yield from self._news(watcher)
+            yield from self._news(watcher, keep)
 
     def _groups(self, tasks: Sequence[Task]) -> list[Group]:
         gpu, count = self.seats.gpu > 0, self.seats.count
@@ -245,6 +250,8 @@ class RayPool:
         sent = self._send({path for task in group for path in files(task)})
         hand.group, hand.given, hand.told = group, set(), None
         hand.answer = hand.actor.perform.remote(group, sent)
+        for path in [task.begun for task in group if task.begun is not None]:
+            self.sent.pop(path, None)  # there will be more of it, should this worker die
 
     def _send(self, paths: set[Path]) -> dict[Path, Any]:
         """References to the content of files, each put into the object store once."""
@@ -314,7 +321,7 @@ class RayPool:
             f"same command again, with fewer --workers. The last one: {brief(error)}"
         )
 
-    def _news(self, watcher: Watcher) -> Iterator[tuple[Task, Done]]:
+    def _news(self, watcher: Watcher, keep: Keep) -> Iterator[tuple[Task, Done]]:
         """Asks those who train how far they are; tells and yields what the last question gave."""
         for hand in self.hands:
             if not hand.group:
@@ -322,10 +329,12 @@ class RayPool:
             elif hand.told is None:
                 hand.told = hand.actor.news.remote(tuple(hand.given))
             elif self.ray.wait([hand.told], timeout=0)[0]:
-                shares, answers = [], {}
+                shares, halfway, answers = [], {}, {}
                 with suppress(self.ray.exceptions.RayError):
-                    shares, answers = self.ray.get(hand.told)
+                    shares, halfway, answers = self.ray.get(hand.told)
                 hand.told = None
+                for index in halfway.keys() - hand.given:
+                    keep(hand.group[index], halfway[index])
                 for task, share in zip(hand.group, shares, strict=False):
                     watcher.running(task.trial, share)
                 yield from hand.take(answers)

@@ -25,7 +25,16 @@ from ddranking.protocol.trial import Trial
 from ddranking.running.groups import groups
 from ddranking.running.waiting import Finished, Waiting, never
 from ddranking.running.workbench import Workbench
-from ddranking.running.worker import Done, Group, Task, perform
+from ddranking.running.worker import (
+    Done,
+    Group,
+    Halfway,
+    Keep,
+    News,
+    Task,
+    forget,
+    perform,
+)
 
 WORKER = "from ddranking.running.lifeline import main; main()"
 
@@ -48,11 +57,16 @@ class Engine(Protocol):
     def __exit__(self, *_: object) -> None: ...
 
     def run(
-        self, tasks: Sequence[Task], watcher: Watcher, finished: Finished = never
+        self,
+        tasks: Sequence[Task],
+        watcher: Watcher,
+        finished: Finished = never,
+        keep: Keep = forget,
     ) -> Iterator[tuple[Task, Done]]:
         """Runs every task and yields each with its answer as soon as it is there, in any order.
 
-        Those that are ``finished`` when their turn comes are left out.
+        Those that are ``finished`` when their turn comes are left out; ``keep`` gets long ones
+        halfway.
         """
         ...
 
@@ -182,7 +196,11 @@ class Pool:
         self.workers = []
 
     def run(
-        self, tasks: Sequence[Task], watcher: Watcher, finished: Finished = never
+        self,
+        tasks: Sequence[Task],
+        watcher: Watcher,
+        finished: Finished = never,
+        keep: Keep = forget,
     ) -> Iterator[tuple[Task, Done]]:
         """Runs every task and yields each with its answer as soon as it is there, in any order.
 
@@ -190,13 +208,14 @@ class Pool:
             tasks: what to train.
             watcher: told of progress.
             finished: whether a task is to be left out, asked when its turn comes.
+            keep: given what is halfway of long trainings.
 
         Raises:
             DDRankingError: a worker failed or died; what was yielded before is complete.
         """
         waiting = Waiting(self._groups(tasks), self.effort, finished)
         if len(self.places) == 1:
-            yield from self._run_here(waiting, watcher)
+            yield from self._run_here(waiting, watcher, keep)
             return
         ready = len(self.workers)
         for place in self.places[ready : len(waiting)]:
@@ -212,7 +231,7 @@ class Pool:
                 index, answer = _receive(worker)
                 task = worker.group[index]
                 if not isinstance(answer, Done):
-                    watcher.running(task.trial, answer)
+                    _pass_on(task, answer, watcher, keep)
                     continue
                 worker.left -= 1
                 if not worker.left and (following := waiting.next()):
@@ -237,7 +256,9 @@ class Pool:
             values=math.prod(self.workbench.dataset.train.shape),
         )
 
-    def _run_here(self, waiting: Waiting, watcher: Watcher) -> Iterator[tuple[Task, Done]]:
+    def _run_here(
+        self, waiting: Waiting, watcher: Watcher, keep: Keep
+    ) -> Iterator[tuple[Task, Done]]:
         """One thread on a CPU here too, so that results are those of any number of workers."""
         place, threads = self.places[0], torch.get_num_threads()
         if place.type == "cpu":
@@ -245,8 +266,8 @@ class Pool:
         try:
             while group := waiting.next():
 
-                def told(index: int, share: float, group: Group = group) -> None:
-                    watcher.running(group[index].trial, share)
+                def told(index: int, news: News, group: Group = group) -> None:
+                    _pass_on(group[index], news, watcher, keep)
 
                 for index, done in perform(group, self.workbench, place, told):
                     yield group[index], done
@@ -254,8 +275,15 @@ class Pool:
             torch.set_num_threads(threads)
 
 
-def _receive(worker: Worker) -> tuple[int, float | Done]:
-    """A task's index in the group, and its share or its answer; raises what the worker raised."""
+def _pass_on(task: Task, news: News, watcher: Watcher, keep: Keep) -> None:
+    if isinstance(news, Halfway):
+        keep(task, news)
+    else:
+        watcher.running(task.trial, news)
+
+
+def _receive(worker: Worker) -> tuple[int, News | Done]:
+    """A task's index in the group, and news or its answer; raises what the worker raised."""
     try:
         answer = worker.pipe.recv()
     except (EOFError, ConnectionError):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ddranking.errors import BadInput, StoreUnusable
 from ddranking.running.sealed import is_whole
-from ddranking.running.store import Store, read_observation, unfinished
+from ddranking.running.store import HALFWAY, Store, read_observation, unfinished
 from ddranking.scoring.observation import Observation, Outcome
 
 _KEY = re.compile(r"[0-9a-f]{64}")
@@ -46,12 +46,14 @@ class Examined:
     """What a store holds, and which of its files are of no use.
 
     ``searched`` are the weights that a search kept for its finals; those of teachers are not.
+    ``halfway`` are trainings that a run began and none has finished.
     """
 
     observations: int = 0
     weights: list[Path] = field(default_factory=list)
     weight_bytes: int = 0
     searched: list[Path] = field(default_factory=list)
+    halfway: list[Path] = field(default_factory=list)
     corrupt: list[Path] = field(default_factory=list)
     set_aside: list[Path] = field(default_factory=list)
     unfinished: list[Path] = field(default_factory=list)
@@ -138,6 +140,7 @@ def examine(folder: Path) -> Examined:
             found.searched += [path] if path.stem in search else []
         else:
             found.corrupt.append(path)
+    found.halfway = sorted(folder.glob(f"??/*{HALFWAY}"))
     found.set_aside = sorted(folder.glob("??/*.corrupt"))
     found.unfinished = unfinished(folder)
     return found

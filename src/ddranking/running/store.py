@@ -3,7 +3,8 @@
 Every file is written under a temporary name and renamed, so that a killed run leaves whole files
 only, and many processes on a shared file system may write at once. A file that does not read back
 is set aside (``.corrupt``) and its trial is trained again. Weights that a later trial can start
-from lie beside their trial as safetensors, with a checksum.
+from lie beside their trial as safetensors, with a checksum, and so does a long training that is not
+done (``.halfway``).
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ from ddranking.running.sealed import is_whole, seal
 from ddranking.scoring.observation import Observation
 
 MAX_OBSERVATION_BYTES = 1 << 20
+HALFWAY = ".halfway"
+"""How the files end that hold a training between two epochs: sealed safetensors."""
+
 DAY = 24 * 3600.0
 """Seconds after which an unfinished file has no writer any more."""
 
@@ -130,6 +134,8 @@ class Store:
     def put(self, observation: Observation) -> None:
         """Writes an observation; one that is already there stays, also if it came just now.
 
+        What was kept halfway of its training is removed.
+
         Raises:
             StoreUnusable: the disk is full or the folder not writable; what was stored before
                 stays readable.
@@ -142,6 +148,18 @@ class Store:
                 write_new(path, text.encode())
             except OSError as error:
                 raise self._unusable(error) from None
+        self.drop_halfway(observation.key)
+
+    def halfway(self, key: str) -> Path:
+        """Where a training lies that is not done, if any of it was kept."""
+        return self._path(key, HALFWAY)
+
+    def put_halfway(self, key: str, snapshot: bytes) -> None:
+        """Keeps a training between two epochs, in place of an earlier one, until it is done."""
+        try:
+            write_whole(self.halfway(key), snapshot)
+        except OSError as error:
+            raise self._unusable(error) from None
 
     def put_weights(self, key: str, weights: bytes) -> None:
         """Keeps the weights (safetensors) that a trial ended with, until :meth:`drop_weights`."""
@@ -149,6 +167,11 @@ class Store:
             write_whole(self._path(key, ".safetensors"), seal(weights, key))
         except OSError as error:
             raise self._unusable(error) from None
+
+    def drop_halfway(self, key: str) -> None:
+        """Removes what was kept halfway of a training, if anything was."""
+        with suppress(OSError):  # on a disk that cannot be written to it does no harm
+            self.halfway(key).unlink(missing_ok=True)
 
     def weights(self, key: str) -> Path | None:
         """The file of weights kept for a trial, or None; one damaged or of another is removed."""

@@ -7,16 +7,17 @@ finished training is in the store before the next one is looked at.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from ddranking.errors import BadInput
+from ddranking.errors import BadInput, StoreUnusable
 from ddranking.protocol.plan import Plan
 from ddranking.protocol.trial import Arm, Trial
 from ddranking.running.local import Engine, Watcher
 from ddranking.running.store import Store
 from ddranking.running.workbench import Workbench
-from ddranking.running.worker import Done, Task
+from ddranking.running.worker import Done, Halfway, Task
 from ddranking.scoring.observation import Observation, Outcome, validation_accuracies
 
 
@@ -93,8 +94,8 @@ class Work:
     ) -> dict[str, Observation]:
         """Trains what is pending, in steps, until nothing (of this shard) is left.
 
-        Every finished training is in the store before the next one is looked at, so that a killed
-        run loses only what was training.
+        Every finished training is in the store before the next one is looked at, and long ones are
+        kept halfway, so that a killed run loses minutes.
 
         Returns:
             all known observations.
@@ -111,7 +112,7 @@ class Work:
 
         while mine := [trial for trial in self.pending(known) if shard.holds(trial)]:
             tasks = [self._task(trial) for trial in mine]
-            for task, done in pool.run(tasks, watcher, elsewhere):
+            for task, done in pool.run(tasks, watcher, elsewhere, self._keep_halfway):
                 seen = self._observe(task, done)
                 if seen is None:
                     continue  # its search was set aside meanwhile, and is trained again
@@ -120,7 +121,7 @@ class Work:
                 watcher.finished(task.trial)
             known |= self.known()  # finals of a search that is whole now, and what others wrote
         if not self.pending(known):
-            self._drop_weights()
+            self._drop_what_was_kept(known)
         return known
 
     def outlook(self, known: Mapping[str, Observation]) -> dict[str, float]:
@@ -164,6 +165,7 @@ class Work:
             self._weights(trial),
             teachers={key: path for key, path in files.items() if path is not None},
             keep=trial.evaluate == "validation" or trial in self.plan.teachers,
+            begun=self.store.halfway(trial.key),
         )
 
     def _whole(self, task: Task) -> Observation | None:
@@ -207,7 +209,13 @@ class Work:
             self.store.put_weights(seen.key, done.weights)
         self.store.put(seen)
 
-    def _drop_weights(self) -> None:
+    def _keep_halfway(self, task: Task, halfway: Halfway) -> None:
+        with suppress(StoreUnusable):  # a full disk costs what was saved, not the training
+            self.store.put_halfway(task.trial.key, halfway.content)
+
+    def _drop_what_was_kept(self, known: Mapping[str, Observation]) -> None:
+        for key in known:
+            self.store.drop_halfway(key)  # of one that another process finished, or a killed one
         for arm in self.plan.arms:
             for trial in arm.search:
                 self.store.drop_weights(trial.key)

@@ -13,7 +13,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -23,12 +23,17 @@ from safetensors.torch import load_file, save
 
 from ddranking.protocol.trial import Trial
 from ddranking.running.environment import environment
+from ddranking.running.sealed import is_whole, seal
 from ddranking.running.workbench import Workbench
 from ddranking.scoring.observation import Environment
-from ddranking.training.fit import fit_each
+from ddranking.training.fit import Saving, fit_each
+from ddranking.training.snapshot import Snapshot
 
 REPORT_SECONDS = 0.25
 """How often progress is told."""
+
+SAVE_SECONDS = 300.0
+"""How often a training is saved halfway: what a killed run may lose of each."""
 
 
 @dataclass(frozen=True)
@@ -40,12 +45,14 @@ class Task:
         weights: what it may start from instead of training.
         teachers: the weights of the networks that label its images, by trial key.
         keep: whether the weights that it ends with are wanted.
+        begun: where a run that was stopped may have left its training halfway.
     """
 
     trial: Trial
     weights: Path | None = None
     teachers: Mapping[str, Path] = field(default_factory=dict)
     keep: bool = False
+    begun: Path | None = None
 
 
 Group = tuple[Task, ...]
@@ -69,18 +76,51 @@ class Done:
     environment: Environment
 
 
+@dataclass(frozen=True)
+class Halfway:
+    """A training between two epochs, for the same environment to go on from.
+
+    ``content`` is a sealed snapshot. Elsewhere it does not open: a training that was begun on one
+    machine or version and ended on another would be of neither.
+    """
+
+    content: bytes
+
+
+News = float | Halfway
+"""Of a task that is not done: the share of its epochs that is, or what a later run can go on from.
+"""
+
+Keep = Callable[[Task, Halfway], None]
+"""Puts what is halfway where the task's ``begun`` is looked for."""
+
+
+def forget(task: Task, halfway: Halfway) -> None:
+    """Of trainings that are too short to be resumed."""
+
+
 def perform(
     group: Group,
     workbench: Workbench,
     device: torch.device,
-    progress: Callable[[int, float], None] = lambda index, share: None,
+    tell: Callable[[int, News], None] = lambda index, news: None,
 ) -> Iterator[tuple[int, Done]]:
     """Runs a group of trials in this process and yields each task's index and answer at its end.
 
-    ``progress`` is told a task's index and the share of its epochs that is done.
+    ``tell`` is called with a task's index and news of it.
     """
-    jobs = [workbench.job(task.trial, _weights(task), task.teachers) for task in group]
-    for index, result in fit_each(jobs, device, progress):
+    here = environment(device).model_dump_json()
+
+    def save_halfway(index: int, snapshot: Snapshot) -> None:
+        place = f"{group[index].trial.key} {here}"
+        tell(index, Halfway(seal(snapshot.to_bytes(), place)))
+
+    jobs = []
+    for task in group:
+        job = workbench.job(task.trial, _weights(task), task.teachers)
+        jobs.append(replace(job, begun=_begun(task, f"{task.trial.key} {here}")))
+    saving = Saving(save_halfway, SAVE_SECONDS)
+    for index, result in fit_each(jobs, device, tell, saving=saving):
         yield (
             index,
             Done(
@@ -99,6 +139,15 @@ def _weights(task: Task) -> dict[str, torch.Tensor] | None:
     try:
         return load_file(task.weights) if task.weights is not None else None
     except (OSError, SafetensorError):
+        return None
+
+
+def _begun(task: Task, place: str) -> Snapshot | None:
+    """What a run left of the training here; None, which means from the first epoch, of others."""
+    try:
+        content = task.begun.read_bytes() if task.begun is not None else b""
+        return Snapshot.from_bytes(content) if is_whole(content, place) else None
+    except (OSError, ValueError):
         return None
 
 
@@ -126,18 +175,18 @@ def serve(file: int) -> None:
 
 
 def _serve(pipe: Connection) -> None:
-    """Each message is a group; of each of its tasks it sends shares, and at its end the answer."""
+    """Each message is a group; of each of its tasks it sends news, and at its end the answer."""
     workbench, device = pipe.recv()
     if device.type == "cpu":
         torch.set_num_threads(1)
         tune_allocator()
     told = 0.0
 
-    def report(index: int, share: float) -> None:
+    def report(index: int, news: News) -> None:
         nonlocal told
-        if time.monotonic() - told >= REPORT_SECONDS:
+        if isinstance(news, Halfway) or time.monotonic() - told >= REPORT_SECONDS:
             told = time.monotonic()
-            pipe.send((index, share))  # raises when the parent is gone, which ends this process
+            pipe.send((index, news))  # raises when the parent is gone, which ends this process
 
     while True:
         group = pipe.recv()

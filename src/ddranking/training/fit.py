@@ -25,6 +25,7 @@ from ddranking.training.arithmetic import forward, kernels
 from ddranking.training.lesson import Lesson, recordable, shape_of
 from ddranking.training.memory import in_batches, in_smaller_groups, release
 from ddranking.training.recorded import cuda_recorder
+from ddranking.training.snapshot import Snapshot
 from ddranking.training.targets import LabelledImages
 from ddranking.training.turns import STEPS, as_many_as_pay, take_turns
 
@@ -34,7 +35,8 @@ class Job:
     """A trial with the data it names.
 
     ``weights`` are given where an earlier trial already ended with them (the search trial of a
-    selected rate); then nothing is trained and only ``evaluation`` is read.
+    selected rate); then nothing is trained and only ``evaluation`` is read. ``begun`` is given
+    where a run that was stopped left a snapshot of this training: it goes on from there.
     """
 
     trial: Trial
@@ -43,6 +45,7 @@ class Job:
     num_classes: int
     weights: Mapping[str, Tensor] | None = None
     trusted: bool = False
+    begun: Snapshot | None = None
 
 
 @dataclass(frozen=True)
@@ -64,15 +67,29 @@ Progress = Callable[[int, float], None]
 """Called with the job's index and the share of its epochs that are done."""
 
 
+@dataclass(frozen=True)
+class Saving:
+    """Where snapshots of trainings go, so that a run that is stopped can go on from them.
+
+    Attributes:
+        to: called between two epochs with the job's index and its training as it is.
+        every: seconds between two snapshots of a training, and before the first.
+    """
+
+    to: Callable[[int, Snapshot], None]
+    every: float
+
+
 def fit(
     jobs: Sequence[Job],
     device: torch.device,
     progress: Progress = lambda index, share: None,
     together: bool | None = None,
     record: bool = True,
+    saving: Saving | None = None,
 ) -> list[Result]:
     """Trains and evaluates every job; see :func:`fit_each`, whose results these are, in order."""
-    found = dict(fit_each(jobs, device, progress, together, record))
+    found = dict(fit_each(jobs, device, progress, together, record, saving))
     return [found[index] for index in range(len(jobs))]
 
 
@@ -82,6 +99,7 @@ def fit_each(
     progress: Progress = lambda index, share: None,
     together: bool | None = None,
     record: bool = True,
+    saving: Saving | None = None,
 ) -> Iterator[tuple[int, Result]]:
     """Trains and evaluates every job, and yields each one's number and result when it has ended.
 
@@ -97,15 +115,18 @@ def fit_each(
         together: all in turns of an epoch, or each from beginning to end; where None, by the
             device: each by itself on a CPU, as many in turns as pay on a GPU.
         record: steps as CUDA graphs, where the device is a GPU; else they run as they are.
+        saving: of snapshots; none are taken where it is None.
     """
     gpu = device.type == "cuda"
     clock = _clock(device) if gpu and together is None else None
 
+    listener = partial(_listener, progress, saving)
+
     def run(group: Mapping[int, Job]) -> Iterator[tuple[int, Result]]:
-        return _in_turns(group, device, progress, record, clock)
+        return _in_turns(group, device, listener, record, clock)
 
     def sparing(group: Mapping[int, Job]) -> Iterator[tuple[int, Result]]:
-        return _in_turns(group, device, progress, False, clock)
+        return _in_turns(group, device, listener, False, clock)
 
     numbered = dict(enumerate(jobs))
     apart = not (gpu if together is None else together)
@@ -129,14 +150,14 @@ _FOUND: dict[Hashable, int] = {}
 def _in_turns(
     group: Mapping[int, Job],
     device: torch.device,
-    progress: Progress,
+    listener: Callable[[int], Told],
     record: bool,
     clock: Callable[[], float] | None,
 ) -> Iterator[tuple[int, Result]]:
     """Trains a group in turns of an epoch: all of it, or with a clock as many at once as pay."""
     there = _moving(device)
     trainings = [
-        _training(number, job, device, record, there, partial(progress, number))
+        _training(number, job, device, record, there, listener(number))
         for number, job in group.items()
     ]
     at_once = len(group)
@@ -168,23 +189,42 @@ def _training(
     device: torch.device,
     record: bool,
     there: Moving,
-    progress: Callable[[float], None],
+    told: Told,
 ) -> Iterator[tuple[int, Result] | None]:
     """None after each epoch, then the job's number and result.
 
     Its seconds are those of its own turns. A GPU is asked ahead, so there a part of one training's
     may be counted as that of another one beside it.
     """
-    seconds, begun = 0.0, time.monotonic()
+    begun = time.monotonic()
     lesson = _lesson(job, device, record, there)
+    seconds = lesson.begun.seconds if lesson.begun else 0.0
     for share in lesson.epochs() if job.weights is None else ():
-        progress(share)
+        told(lesson, share, seconds + time.monotonic() - begun)
         seconds += time.monotonic() - begun
         yield None
         begun = time.monotonic()
     result = _result(lesson, there(job.evaluation))
     del lesson  # which would hold its memory for as long as others of the group train
     yield number, replace(result, seconds=seconds + time.monotonic() - begun)
+
+
+Told = Callable[[Lesson, float, float], None]
+"""Called between two epochs: with the share that is done, and the seconds that it took."""
+
+
+def _listener(progress: Progress, saving: Saving | None, number: int) -> Told:
+    """Tells of one job's progress, and takes its snapshots."""
+    saved = time.monotonic()
+
+    def told(lesson: Lesson, share: float, seconds: float) -> None:
+        nonlocal saved
+        progress(number, share)
+        if saving is not None and share < 1 and time.monotonic() - saved >= saving.every:
+            saving.to(number, lesson.snapshot(seconds))
+            saved = time.monotonic()
+
+    return told
 
 
 def _clock(device: torch.device) -> Callable[[], float]:
@@ -222,14 +262,22 @@ def _lesson(job: Job, device: torch.device, record: bool, there: Moving) -> Less
     if job.weights is not None:
         network.load_state_dict(job.weights)
         return Lesson(network, job.training, trial, device)
-    data = there(job.training)
+    data, begun = there(job.training), _begun(job, network, device)
     if device.type != "cuda":
-        return Lesson(network, data, trial, device)
+        return Lesson(network, data, trial, device, begun=begun)
     stream = torch.cuda.Stream(device)
     stream.wait_stream(torch.cuda.current_stream(device))  # which moved the network and the data
     fits = recordable(trial.training, network, trial.student, shape_of(data), len(data.labels))
     recorder = cuda_recorder() if record and fits else None
-    return Lesson(network, data, trial, device, stream, recorder)
+    return Lesson(network, data, trial, device, stream, recorder, begun)
+
+
+def _begun(job: Job, network: nn.Module, device: torch.device) -> Snapshot | None:
+    """What a stopped run left of this training, where going on gives what it would have given."""
+    if job.begun is None:
+        return None
+    by = kernels(network, shape_of(job.training), job.trial.training.precision, device)
+    return job.begun if job.begun.is_of(network, by) else None
 
 
 def _result(lesson: Lesson, evaluation: LabelledImages) -> Result:

@@ -24,12 +24,13 @@ from ddranking import seeds
 from ddranking.models.names import Shape
 from ddranking.protocol.rules import Training
 from ddranking.protocol.trial import Trial
-from ddranking.training.arithmetic import arithmetic, forward
+from ddranking.training.arithmetic import arithmetic, forward, kernels
 from ddranking.training.augment import apply, draw
 from ddranking.training.drawn import forked, on_device, tensors
 from ddranking.training.losses import loss
 from ddranking.training.optim import Optimizer, Rate, rate_factor
 from ddranking.training.recorded import SHORT_STEP, Recorded, Recorder
+from ddranking.training.snapshot import Snapshot, copied
 from ddranking.training.targets import LabelledImages, Target, prepared, targets
 
 LIBRARIES = {"torchvision", "timm"}
@@ -66,6 +67,7 @@ class Lesson:
         device: where.
         stream: of a GPU, on which all of it happens.
         record: what records its steps; None runs each as it is.
+        begun: what a run that was stopped left of the same training, to go on from.
         steps: those taken so far.
     """
 
@@ -75,8 +77,10 @@ class Lesson:
     device: torch.device
     stream: torch.cuda.Stream | None = None
     record: Recorder | None = None
+    begun: Snapshot | None = None
     steps: int = 0
     _total: Tensor | None = field(default=None, repr=False)
+    _optimizer: Optimizer | None = field(default=None, repr=False)
 
     @contextmanager
     def place(self) -> Iterator[None]:
@@ -95,9 +99,11 @@ class Lesson:
         with self.place():
             self._total = torch.zeros((), device=self.device)
             self.data = prepared(rules.labels, self.data)
-            step, planned = self._step(rules, self._total), self._planned(rules)
-        count = -(-len(self.data.images) // rules.batch_size)
-        for epoch in range(rules.epochs):
+            step = self._step(rules, self._total)
+            done = self._resume(views)
+            planned = self._planned(rules)
+        count = self._steps_of_an_epoch()
+        for epoch in range(done, rules.epochs):
             with self.place(), self._chance(epoch) if draws else nullcontext():
                 if not self.network.training:  # asked for first: train() visits every layer
                     self.network.train()
@@ -108,6 +114,37 @@ class Lesson:
                     step(self._images(one), target, one.augmentations, one.rate)
                     self.steps += 1
             yield (epoch + 1) / rules.epochs
+
+    def snapshot(self, seconds: float) -> Snapshot:
+        """The training as it is between two epochs, so far in ``seconds``."""
+        assert self._optimizer is not None, "of a training under way"
+        precision = self.trial.training.precision
+        with self.place():
+            return Snapshot(
+                self.steps // self._steps_of_an_epoch(),
+                seconds,
+                kernels(self.network, shape_of(self.data), precision, self.device),
+                {name: copied(value) for name, value in self.network.state_dict().items()},
+                {
+                    place: tuple(copied(value) for value in moments)
+                    for place, moments in self._optimizer.moments.items()
+                },
+            )
+
+    def _resume(self, views: torch.Generator) -> int:
+        """Puts the training where ``begun`` left it; the number of epochs that are done."""
+        if self.begun is None:
+            return 0
+        assert self._optimizer is not None
+        self.network.load_state_dict(self.begun.network)
+        self._optimizer.remember(self.begun.moments)
+        for epoch in range(self.begun.epochs):  # draws what those epochs drew
+            targets(self.trial.training.labels, self.data, epoch, views)
+        self.steps = self.begun.epochs * self._steps_of_an_epoch()
+        return self.begun.epochs
+
+    def _steps_of_an_epoch(self) -> int:
+        return -(-len(self.data.images) // self.trial.training.batch_size)
 
     def _chance(self, epoch: int) -> AbstractContextManager[None]:
         """What a network with dropout draws from: torch's own generators, seeded for this epoch."""
@@ -126,7 +163,7 @@ class Lesson:
         ``total`` gathers the loss of each image.
         """
         run = forward(self.network, shape_of(self.data), rules.precision, self.device)
-        optimizer = Optimizer(rules.optimizer, self.network.parameters())
+        optimizer = self._optimizer = Optimizer(rules.optimizer, self.network.parameters())
 
         def step(images: Tensor, wanted: Target, drawn: tuple[Any, ...], rate: Rate) -> None:
             made = apply(rules.augmentation, images, drawn)
@@ -145,7 +182,7 @@ class Lesson:
 
     def _planned(self, rules: Training) -> Iterator[Planned]:
         """The randomness of every step, on the device; drawn ahead where it has to travel."""
-        steps = self._planned_here(rules)
+        steps = islice(self._planned_here(rules), self.steps, None)
         if self.device.type == "cpu" and self.record is None:
             yield from steps
             return

@@ -10,7 +10,7 @@ recorded step needs a tensor.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -35,6 +35,18 @@ class Optimizer:
     def __init__(self, spec: rules.Optimizer, parameters: Iterable[nn.Parameter]) -> None:
         self.spec, self.parameters = spec, list(parameters)
         self._moments: dict[nn.Parameter, tuple[Tensor, ...]] = {}
+
+    @property
+    def moments(self) -> dict[int, tuple[Tensor, ...]]:
+        """What is remembered of each parameter, by its place; those without a gradient lack."""
+        places = enumerate(self.parameters)
+        return {place: self._moments[one] for place, one in places if one in self._moments}
+
+    def remember(self, moments: Mapping[int, tuple[Tensor, ...]]) -> None:
+        """Goes on from :attr:`moments` of an optimiser of the same rules and parameters."""
+        for place, remembered in moments.items():
+            one = self.parameters[place]
+            self._moments[one] = tuple(value.to(one.device) for value in remembered)
 
     def forget_gradients(self) -> None:
         for parameter in self.parameters:
