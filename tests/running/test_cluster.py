@@ -22,9 +22,10 @@ from ddranking import api
 from ddranking.data.images import Dataset
 from ddranking.errors import BadInput, DDRankingError, MissingExtra
 from ddranking.running import actor, cluster, session, worker
-from ddranking.running.cluster import RayPool, Seats, seats
+from ddranking.running.cluster import RayPool
 from ddranking.running.local import Pool
 from ddranking.running.parcel import files, parcel, renamed
+from ddranking.running.seats import Seats, seats
 from ddranking.running.worker import Done, Group, Task, perform
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -22,12 +22,13 @@ from typing import Any
 import numpy as np
 
 from ddranking.data.images import Dataset, Images
-from ddranking.errors import BadInput, DDRankingError, MissingExtra
+from ddranking.errors import DDRankingError, MissingExtra
 from ddranking.protocol.trial import IMPLEMENTATION
 from ddranking.running.actor import Lacking, Ready, Remote
 from ddranking.running.groups import groups
 from ddranking.running.local import Watcher
 from ddranking.running.parcel import files, parcel
+from ddranking.running.seats import check_choice, seats
 from ddranking.running.session import Session, brief, installed
 from ddranking.running.waiting import Finished, Waiting, never
 from ddranking.running.workbench import Workbench
@@ -70,50 +71,6 @@ class Hand:
             yield self.group[index], answers[index]
 
 
-@dataclass(frozen=True)
-class Seats:
-    """How many workers there may be, and the part of a GPU that each has (0: a CPU core)."""
-
-    count: int
-    gpu: float
-
-
-def seats(there: Mapping[str, float], device: str | None, workers: int | None) -> Seats:
-    """The workers for what a cluster has.
-
-    One a GPU where there are GPUs, else one a core. More workers than GPUs share them evenly.
-
-    Args:
-        there: Ray's resources, ``CPU`` and ``GPU``.
-        device: ``cpu``, ``cuda``, or None for GPUs where there are any.
-        workers: how many; by what is there where None.
-
-    Raises:
-        BadInput: no GPU where one is asked for, or a single one of them.
-    """
-    gpus, cpus = int(there.get("GPU", 0)), int(there.get("CPU", 0))
-    _check(device, workers)
-    if device == "cuda" and not gpus:
-        raise BadInput("--device", expected="GPUs in the cluster", got="none")
-    if device == "cpu" or not gpus:
-        return Seats(max(1, min(workers or cpus, cpus)), 0.0)
-    count = workers or gpus
-    return Seats(count, 1 / math.ceil(count / gpus))
-
-
-def _check(device: str | None, workers: int | None) -> None:
-    """What can be said of the choice before the cluster is there."""
-    if device not in (None, "cpu", "cuda"):
-        raise BadInput(
-            "--device",
-            expected="cpu or cuda with --engine ray, which hands out the GPUs itself",
-            got=repr(device),
-            hint="Set CUDA_VISIBLE_DEVICES to choose some of a machine's GPUs.",
-        )
-    if workers is not None and workers < 1:
-        raise BadInput("--workers", expected="1 or more", got=str(workers))
-
-
 class RayPool:
     """The workers of one or more studies on a Ray cluster; they end with the pool.
 
@@ -138,7 +95,7 @@ class RayPool:
     ) -> None:
         if not installed():
             raise MissingExtra("ray", "ray", "--engine ray")
-        _check(device, workers)
+        check_choice(device, workers)
         self.workbench, self.address = workbench, address
         self.device, self.workers = device, workers
         self.hands: list[Hand] = []
