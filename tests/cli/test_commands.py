@@ -133,6 +133,13 @@ def test_plan_and_score_agree_on_what_there_is_to_do(run, good) -> None:
     assert table.out.count("4/4") + table.out.count("2/2") >= 5
 
 
+def test_a_score_says_what_an_earlier_one_left_halfway(run, good, monkeypatch) -> None:
+    monkeypatch.setattr("ddranking.running.work.Work.halfway", lambda *_: {"key": 0.5})
+    said = run("score", good, *SCORE, "--store", "store", "--out", "out.json")
+    assert said.code == 0
+    assert "8 trainings, 0 known, 1 halfway; store " in said.err
+
+
 def test_plan_and_score_by_successive_halving(run, good) -> None:
     options = (
         *SCORE,

@@ -63,3 +63,56 @@ def test_a_trial_that_had_no_name_yet_takes_a_place_that_waits_for_it(trials) ->
 def test_nothing_to_do_is_no_division_by_zero() -> None:
     with TrainingProgress("Mine", {}, done=3) as bar:
         assert bar.bar.tasks == [] or bar.bar.tasks[0].total > 0
+
+
+class Clock:
+    def __init__(self, monkeypatch) -> None:
+        self.now = 1000.0
+        monkeypatch.setattr("ddranking.cli.progress.time.monotonic", lambda: self.now)
+
+    def after(self, seconds: float) -> None:
+        self.now += seconds
+
+
+def test_the_time_left_is_by_the_pace_since_the_start(trials, monkeypatch) -> None:
+    """Also where an epoch takes minutes, and between two of them."""
+    clock = Clock(monkeypatch)
+    with TrainingProgress("Mine", {trial.key: 10.0 for trial in trials[:2]}) as bar:
+        assert bar.left() == "-:--:--"
+        clock.after(300)
+        bar.running(trials[0], 0.1)
+        assert bar.left() == "1:35:00"
+        clock.after(60)
+        assert bar.left() == "1:34:00"
+        clock.after(10**6)
+        assert bar.left() == "0:00:00"
+
+
+def test_what_an_earlier_run_did_is_not_this_ones_pace(trials, monkeypatch) -> None:
+    clock, [one, other, anew] = Clock(monkeypatch), trials[:3]
+    halfway = {one.key: 0.5, anew.key: 0.5}
+    work = {trial.key: 10.0 for trial in (one, other, anew)}
+    with TrainingProgress("Mine", work, halfway=halfway) as bar:
+        clock.after(100)
+        bar.running(one, 0.6)
+        assert bar.left() == "0:40:00", "24 of 30 at 1 in 100 seconds"
+        clock.after(100)
+        bar.running(anew, 0.1)
+        assert bar.left() == "0:38:20", "begun in another environment: 23 at 2 in 200 seconds"
+        bar.running(anew, 0.6)
+        assert bar.left() == "0:08:34", "18 at 7 in 200 seconds"
+
+
+def test_without_a_terminal_a_long_training_says_how_far_it_is(trials, monkeypatch, capsys) -> None:
+    clock = Clock(monkeypatch)
+    with TrainingProgress("Mine", {trial.key: 10.0 for trial in trials[:2]}) as bar:
+        for epoch in range(1, 9):
+            clock.after(200)
+            bar.running(trials[0], epoch / 10)
+        bar.finished(trials[0])
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[:2] == [
+        "0/2 15 % of the work done, 0:56:40 left",
+        "0/2 30 % of the work done, 0:46:40 left",
+    ]
+    assert lines[2].startswith("1/2 distilled images")

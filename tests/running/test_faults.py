@@ -280,8 +280,11 @@ def kept(make_study, recorder, often, monkeypatch, tmp_path) -> list[Path]:
 
 
 def test_trainings_go_on_where_they_were(make_study, undisturbed, kept) -> None:
-    watcher = Impatient(10**6)
-    assert timeless(finish(make_study(), watcher)) == undisturbed
+    study, watcher = make_study(), Impatient(10**6)
+    told = study.halfway({})
+    assert told.keys() == {trial.key for trial in study.pending({})} & {one.stem for one in kept}
+    assert set(told.values()) == {0.5, 0.75}, "of two and of four epochs"
+    assert timeless(finish(study, watcher)) == undisturbed
     assert len(kept) >= 8
     assert all(watcher.first[path.stem] == 1.0 for path in kept)
     assert not any(path.exists() for path in kept)
@@ -291,6 +294,7 @@ def test_trainings_go_on_where_they_were(make_study, undisturbed, kept) -> None:
 def test_what_is_damaged_halfway_begins_anew(make_study, undisturbed, kept, kind) -> None:
     for path in kept:
         HALFWAY[kind](path)
+    assert all(0 < share <= 1 for share in make_study().halfway({}).values()), "or none is told"
     watcher = Impatient(10**6)
     assert timeless(finish(make_study(), watcher)) == undisturbed
     assert all(watcher.first[path.stem] <= 0.5 for path in kept)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ddranking.api import Rules, Runtime, pool, studies
-from ddranking.cli.score import check_writable, default_record_path
+from ddranking.cli.score import amount, check_writable, default_record_path
 from ddranking.errors import BadInput, printable
 
 if TYPE_CHECKING:
@@ -89,7 +89,8 @@ def _train(prepared: Prepared, targets: dict[str, Path], order: Order) -> list[d
     crew = pool(many.work.workbench, order.where)  # refuses before anything is said
     known = many.work.known()
     told = dict.fromkeys(line for study in many.studies for line in study.told)
-    for line in (*told, *_preamble(many, len(known))):
+    halfway = many.work.halfway(known)
+    for line in (*told, *_preamble(many, amount(many.work.plan.total, known, halfway))):
         print(printable(line), file=sys.stderr)
     written: list[dict[str, Any]] = []
 
@@ -100,8 +101,8 @@ def _train(prepared: Prepared, targets: dict[str, Path], order: Order) -> list[d
         scores = record.scores.model_dump(mode="json")
         written.append({"method": study.entry.method, "record": str(target), "scores": scores})
 
-    title = f"{len(many.studies)} sets"
-    with TrainingProgress(title, many.work.outlook(known), done=len(known)) as bar, crew as workers:
+    title, work = f"{len(many.studies)} sets", many.work.outlook(known)
+    with TrainingProgress(title, work, len(known), halfway=halfway) as bar, crew as workers:
         left = many.run(workers, bar, whole, order.part)
     if left:
         print(
@@ -113,13 +114,13 @@ def _train(prepared: Prepared, targets: dict[str, Path], order: Order) -> list[d
     return written
 
 
-def _preamble(many: Studies, known: int) -> list[str]:
+def _preamble(many: Studies, trainings: str) -> list[str]:
     """What a person should know before hours of training."""
     plan, data = many.work.plan, many.work.workbench.dataset
     reported = [study for study in many.studies if study.real_hard is not None]
     lines = [
         f"{len(many.studies)} sets on {plan.track.id}, recipe {plan.recipe.id}, {data.title}",
-        f"{plan.total} trainings, {known} known; {many.shared} more are saved, as several sets "
+        f"{trainings}; {many.shared} more are saved, as several sets "
         f"share them; store {many.work.store.folder}",
     ]
     if reported and (real := reported[0].real_hard) is not None:

@@ -62,7 +62,8 @@ def reference(
         any_teacher=rules.any_teacher,
     )
     known = work.known()
-    bar = TrainingProgress("Shared arms", work.outlook(known), len(known), work.plan.roles)
+    halfway, effort = work.halfway(known), work.outlook(known)
+    bar = TrainingProgress("Shared arms", effort, len(known), work.plan.roles, halfway)
     with bar, pool(bench, where) as workers:
         known = work.run(workers, bar)
     made_of(work, known).save(out)

@@ -6,6 +6,7 @@ import json
 import re
 import sys
 import tempfile
+from collections.abc import Sized
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -286,9 +287,11 @@ def run_study(made: Study, where: Runtime, part: Shard | None = None) -> Record 
     crew = pool(made.workbench, where)  # refuses before anything is said
     known = made.known()
     slow = unfused(made.workbench, made.plan.track, crew)
-    for line in (*made.told, *_preamble(made, len(known)), *slow):
+    halfway = made.halfway(known)
+    for line in (*made.told, *_preamble(made, amount(made.plan.total, known, halfway)), *slow):
         print(printable(line), file=sys.stderr)
-    bar = TrainingProgress(made.entry.method, made.outlook(known), len(known), made.plan.roles)
+    work, roles = made.outlook(known), made.plan.roles
+    bar = TrainingProgress(made.entry.method, work, len(known), roles, halfway)
     with bar, crew as workers:
         known = made.run(workers, bar, part)
     if made.pending(known):
@@ -312,12 +315,18 @@ def unfused(workbench: Workbench, track: Track, crew: Engine) -> list[str]:
     return [f"Trainings are {line}."] if line.endswith(NO_COMPILER) else []
 
 
-def _preamble(made: Study, known: int) -> list[str]:
+def amount(total: int, known: Sized, halfway: Sized) -> str:
+    """How many trainings there are, and how many of them are done or begun."""
+    begun = f", {len(halfway)} halfway" if halfway else ""
+    return f"{total} trainings, {len(known)} known{begun}"
+
+
+def _preamble(made: Study, trainings: str) -> list[str]:
     """What a person should know before hours of training."""
     track, recipe, data = made.plan.track, made.plan.recipe, made.workbench.dataset
     lines = [
         f"{made.entry.method} on {track.id}, recipe {recipe.id}, {data.title}",
-        f"{made.plan.total} trainings, {known} known; store {made.store.folder}",
+        f"{trainings}; store {made.store.folder}",
     ]
     if made.real_hard is not None:
         value, source = made.real_hard.accuracies[0], made.real_hard.source

@@ -149,7 +149,8 @@ def _train(work: Repeat, where: Runtime):
     total = len(work.trials)
     arms = ", ".join(arm.arm for arm in work.plan.arms)
     print(f"{method} on {work.record.track.id}, again: {arms}", file=sys.stderr)
-    bar = TrainingProgress(f"{method}, again", left, total - len(left), work.plan.roles)
+    halfway = work.halfway(known)
+    bar = TrainingProgress(f"{method}, again", left, total - len(left), work.plan.roles, halfway)
     with bar, crew as workers:
         return work.run(workers, bar)
 

@@ -19,6 +19,7 @@ from ddranking.running.store import Store
 from ddranking.running.workbench import Workbench
 from ddranking.running.worker import Done, Halfway, Task
 from ddranking.scoring.observation import Observation, Outcome, validation_accuracies
+from ddranking.training.snapshot import epochs_in
 
 
 @dataclass(frozen=True)
@@ -150,6 +151,17 @@ class Work:
                 left |= {f"validation/{first.key}/{number}": training for number in later}
                 left |= {f"test/{first.key}/{seed}": reading for seed in range(arm.seeds)}
         return left
+
+    def halfway(self, known: Mapping[str, Observation]) -> dict[str, float]:
+        """The share that is done of each pending training that a run left halfway, by its key.
+
+        As its file says; one that was begun in another environment starts anew all the same.
+        """
+        shares = {
+            trial.key: epochs_in(self.store.halfway(trial.key)) / trial.training.epochs
+            for trial in self.pending(known)
+        }
+        return {key: min(1.0, share) for key, share in shares.items() if share}
 
     def _look(self, trials: Sequence[Trial]) -> dict[str, Observation]:
         seen = {

@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Self
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
@@ -86,6 +87,15 @@ class Snapshot:
             )
         except (SafetensorError, KeyError, TypeError, ValueError) as error:
             raise ValueError(f"not a snapshot of a training: {error}") from None
+
+
+def epochs_in(path: Path) -> int:
+    """How many epochs a file says are done, of which nothing else is read: 0 of what is none."""
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return max(0, int(json.loads(file.get_tensor(NOTES).tobytes())["epochs"]))
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError):
+        return 0
 
 
 def copied(tensor: Tensor) -> Tensor:
