@@ -75,7 +75,7 @@ def write_whole(path: Path, content: bytes, *, flush: bool = True) -> None:
     Raises:
         OSError: the place cannot be written, or is a device, a pipe or a folder.
     """
-    target = path.resolve()
+    target = _followed(path)
     with _partial(target, content, flush) as partial:
         partial.replace(target)
 
@@ -89,7 +89,7 @@ def write_new(path: Path, content: bytes) -> bool:
     Raises:
         OSError: as :func:`write_whole`.
     """
-    target = path.resolve()
+    target = _followed(path)
     with _partial(target, content) as partial:
         try:
             target.hardlink_to(partial)
@@ -106,6 +106,11 @@ def write_new(path: Path, content: bytes) -> bool:
 
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV)
 """What file systems without hard links say (FAT, some network shares)."""
+
+
+def _followed(path: Path) -> Path:
+    """What a link leads to; of one that leads to itself ``Path.resolve`` makes no OSError."""
+    return Path(os.path.realpath(path))
 
 
 @contextmanager

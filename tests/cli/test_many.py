@@ -220,7 +220,7 @@ def test_trainings_halfway_are_counted_and_removed_on_demand(run, make_record) -
         store.put_halfway(seen.key, b"weights and moments")
         path = store.halfway(seen.key)
         os.utime(path, (path.stat().st_mtime - days * 86_400,) * 2)
-    assert "2 trainings halfway" in run("store", "check", "kept").out
+    assert "2 trainings kept halfway" in run("store", "check", "kept").out
     said = run("store", "check", "kept", "--drop-weights", "30", "--json")
     assert (said.code, json.loads(said.out)["halfway"]) == (0, 1)
     assert not store.halfway(one.key).exists() and store.halfway(other.key).exists()

@@ -18,6 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 from tests.fuzz import seeds
@@ -153,12 +154,13 @@ def _read_weights(folder: Path, content: bytes) -> object:
 def _read_halfway(folder: Path, content: bytes) -> object:
     """A training that is not done, as a worker finds it, and what it reads of an unsealed one."""
     from ddranking.running.worker import Task, _begun
-    from ddranking.training.snapshot import Snapshot
+    from ddranking.training.snapshot import Snapshot, epochs_in
 
-    begun = _begun(Task(None, begun=_put(folder, "abc.halfway", content)), "abc")  # type: ignore[arg-type]
+    path = _put(folder, "abc.halfway", content)
+    begun = _begun(Task(SimpleNamespace(key="abc"), begun=path), "here")  # type: ignore[arg-type]
     with suppress(ValueError):
         Snapshot.from_bytes(content)
-    return begun
+    return begun, epochs_in(path)
 
 
 def _read_whitening(folder: Path, content: bytes) -> object:

@@ -96,7 +96,7 @@ def halfway() -> list[bytes]:
     weights = {"0.weight": torch.from_numpy(FLOATS.reshape(10, 64))}
     moments = {0: (torch.zeros(10, 64), torch.tensor(3.0))}
     plain = Snapshot(3, 1.5, "torch", weights, moments).to_bytes()
-    return [plain, seal(plain, "abc")]
+    return [plain, seal(plain, "abc here")]
 
 
 def checkpoints() -> list[bytes]:

@@ -480,6 +480,43 @@ def test_what_a_worker_kept_before_it_died_is_gone_on_with(
     assert not kept()
 
 
+def test_the_newest_of_a_training_travels_each_time(
+    ray, make_study, recorder, locally, monkeypatch, tmp_path
+) -> None:
+    """Its workers die one after the other, more often than a training may end them."""
+    place, given, lost = {}, [], []
+
+    class Dying(actor.Remote):
+        def perform(self, group, sent):
+            [task] = group
+            if task.trial.arm != "syn_any" or task.trial.seed or task.trial.training.epochs == 1:
+                return super().perform(group, sent)
+            given.append(sent[task.begun].value if task.begun in sent else None)
+            if len(given) > cluster.ATTEMPTS + 2:
+                return super().perform(group, sent)
+            place[task.trial.key] = content = f"half {len(given)}".encode()
+            self.progress, self.done, self.halfway = [0.0], {}, {0: worker.Halfway(content)}
+            lost.append(Reference(Lost("The actor died unexpectedly.")))
+            return lost[-1]
+
+    put, wait = ray.put, ray.wait
+
+    def waited(references, num_returns=1, timeout=None):
+        kept = [path.read_bytes() for path in (tmp_path / "store").rglob("*.halfway")]
+        if num_returns == 1 and not set(place.values()) <= set(kept):  # it has not been asked yet
+            references = [each for each in references if each not in lost]
+        return wait(references, num_returns, timeout)
+
+    monkeypatch.setattr(cluster, "Remote", Dying)
+    monkeypatch.setattr(ray, "put", lambda value: value if value in lost else put(value))
+    monkeypatch.setattr(ray, "wait", waited)
+    ray.cpus, study = 1, make_study()
+    with RayPool(study.workbench) as pool:
+        record = study.record(study.run(pool, recorder))
+    assert timeless(record) == locally
+    assert given == [None, *(f"half {n}".encode() for n in range(1, cluster.ATTEMPTS + 3))]
+
+
 def test_groups_stay_together(ray, make_study, recorder, locally, grouped) -> None:
     study = make_study()
     with RayPool(study.workbench) as pool:

@@ -31,7 +31,6 @@ from ddranking.models import table
 from ddranking.running import local, worker
 from ddranking.running import study as study_module
 from ddranking.running.local import Pool
-from ddranking.running.sealed import seal
 from ddranking.running.store import Store, read_observation
 from ddranking.running.study import RealChoice
 from ddranking.running.worker import perform
@@ -244,12 +243,6 @@ def test_no_run_lives_as_long_as_one_training(
     assert not halves(tmp_path / "store")
 
 
-def _of_another_version(path: Path) -> None:
-    """Whole, of this training, and begun elsewhere."""
-    content = path.read_bytes()
-    path.write_bytes(seal(content, f"{path.stem} another environment"))
-
-
 def _of_another_training(path: Path) -> None:
     whole = halves(path.parents[2] / "other")
     path.write_bytes(next(one for one in whole if one.stem != path.stem).read_bytes())
@@ -261,8 +254,10 @@ HALFWAY = {
     "truncated": _truncate,
     "one bit": _one_bit,
     "another network": _another_network,
-    "another version": _of_another_version,
     "another training": _of_another_training,
+    "endless": lambda path: os.truncate(path, 1 << 42),
+    "a pipe": lambda path: (path.unlink(), os.mkfifo(path)),
+    "a link to itself": lambda path: (path.unlink(), path.symlink_to(path)),
 }
 
 
@@ -299,6 +294,63 @@ def test_what_is_damaged_halfway_begins_anew(make_study, undisturbed, kept, kind
     assert timeless(finish(make_study(), watcher)) == undisturbed
     assert all(watcher.first[path.stem] <= 0.5 for path in kept)
     assert not any(path.exists() for path in kept)
+
+
+@pytest.mark.parametrize("elsewhere", [True, False])
+def test_trainings_go_on_in_their_own_environment_alone(
+    make_study, undisturbed, kept, monkeypatch, elsewhere
+) -> None:
+    """Of two versions a result would be of neither."""
+    if elsewhere:
+        monkeypatch.setattr(worker, "fingerprint", lambda device: "another")
+    watcher = Impatient(10**6)
+    assert timeless(finish(make_study(), watcher)) == undisturbed
+    assert {watcher.first[path.stem] < 1 for path in kept} == {elsewhere}
+
+
+def test_what_another_run_left_of_a_known_training_is_removed(
+    make_study, recorder, undisturbed, kept, tmp_path
+) -> None:
+    """It was at it when this one finished."""
+    late = {path: path.read_bytes() for path in kept}
+
+    class Late(type(recorder)):
+        def finished(self, trial) -> None:
+            super().finished(trial)
+            for path in (path for path in late if path.stem in self.keys):
+                path.write_bytes(late[path])
+
+    assert timeless(finish(make_study(), Late())) == undisturbed
+    assert not halves(tmp_path / "store")
+
+
+def test_worker_processes_go_on_where_others_were(
+    make_study, undisturbed, tmp_path, monkeypatch
+) -> None:
+    """Two of them are stopped in the middle of trainings, and two more finish those."""
+    often = "from ddranking.running import worker; worker.SAVE_SECONDS = 0.0; "
+    monkeypatch.setattr(local, "WORKER", often + local.WORKER)
+    long = ("epochs=400", "track.hard.epochs=400", "track.hard.learning_rate=[0.1]")
+    plain = timeless(finish(make_study("plain", changes=long), Impatient(10**6)))
+
+    def run(watcher) -> Record:
+        study = make_study(changes=long)
+        with Pool(study.workbench, [CPU, CPU]) as pool:
+            return study.record(study.run(pool, watcher))
+
+    class Sudden(Impatient):
+        def running(self, trial, share) -> None:
+            if len(halves(tmp_path / "store")) > 1:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(Sudden(0))
+    begun = halves(tmp_path / "store")
+    assert len(begun) > 1
+    watcher = Impatient(10**6)
+    assert timeless(run(watcher)) == plain
+    assert all(watcher.first[path.stem] > 1.5 / 400 for path in begun)
+    assert not halves(tmp_path / "store")
 
 
 def test_a_full_disk_costs_what_was_halfway_and_no_training(
@@ -363,6 +415,14 @@ def small_disk(place: Path, kibibytes: int) -> Iterator[Path]:
         yield place
     finally:
         subprocess.run(["umount", str(place)], check=True)
+
+
+def test_a_disk_with_room_for_the_result_or_its_first_half(
+    make_study, recorder, undisturbed, often, tmp_path
+) -> None:
+    with small_disk(tmp_path / "disk", 600) as disk:
+        assert timeless(finish(make_study("disk/store"), recorder)) == undisturbed
+        assert not halves(disk / "store")
 
 
 def test_a_disk_that_fills_up(make_study, recorder, undisturbed, tmp_path) -> None:

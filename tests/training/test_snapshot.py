@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import time
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -12,7 +15,7 @@ from tests.training.test_together import CPU, families, jobs, same
 
 from ddranking.training import fit as room
 from ddranking.training.fit import Job, Result, Saving, fit
-from ddranking.training.snapshot import NOTES, Snapshot
+from ddranking.training.snapshot import NOTES, Snapshot, epochs_in
 
 
 def halves(job: Job) -> tuple[Result, list[bytes]]:
@@ -25,7 +28,7 @@ def halves(job: Job) -> tuple[Result, list[bytes]]:
 def resumed(job: Job, snapshot: bytes, **how) -> tuple[Result, list[float]]:
     """What it ends with after the snapshot, and the shares that it tells on its way."""
     shares: list[float] = []
-    begun = replace(job, begun=Snapshot.from_bytes(snapshot))
+    begun = replace(job, begun=lambda: Snapshot.from_bytes(snapshot))
     [result] = fit([begun], CPU, lambda _, share: shares.append(share), **how)
     return result, shares
 
@@ -71,7 +74,7 @@ def test_a_group_goes_on_together() -> None:
     some = list(jobs(0).values())[:4]
     ends = [halves(job) for job in some]
     begun = [
-        replace(job, begun=Snapshot.from_bytes(taken[min(place, len(taken) - 1)]))
+        replace(job, begun=partial(Snapshot.from_bytes, taken[min(place, len(taken) - 1)]))
         for place, (job, (_, taken)) in enumerate(zip(some, ends, strict=True))
     ]
     begun[-1] = some[-1]
@@ -92,6 +95,9 @@ def test_its_seconds_are_those_of_all_runs() -> None:
     [
         {"kernels": "others", "seconds": 1000.0},
         {"network": {"classifier.weight": torch.zeros(1)}, "seconds": 1000.0},
+        {"epochs": 0, "seconds": 1000.0},
+        {"epochs": 100, "seconds": 1000.0},
+        {"epochs": -1, "seconds": 1000.0},
     ],
 )
 def test_one_that_would_end_otherwise_starts_anew(change) -> None:
@@ -101,6 +107,75 @@ def test_one_that_would_end_otherwise_starts_anew(change) -> None:
     assert same(result, whole)
     assert len(shares) == job.trial.training.epochs
     assert result.seconds < 1000
+
+
+def test_one_snapshot_serves_any_number_of_runs() -> None:
+    """A group that does not fit in memory is begun again."""
+    job = jobs(0)["adam"]
+    whole, taken = halves(job)
+    snapshot = Snapshot.from_bytes(taken[0])
+    for _ in range(2):
+        [result] = fit([replace(job, begun=lambda: snapshot)], CPU)
+        assert same(result, whole)
+
+
+class Warming(torch.nn.Linear):
+    """A network that counts what it has seen where no ``state_dict`` shows it."""
+
+    seen = 0
+
+    def forward(self, images):
+        self.seen += self.training
+        return super().forward(images.flatten(1)) / (1 + self.seen)
+
+
+def test_a_user_s_own_network_is_never_half_trained(monkeypatch) -> None:
+    """Nobody knows what it remembers."""
+    job = jobs(0)["plain"]
+    foreign = replace(job, trial=job.trial.model_copy(update={"student": "mine:warming"}))
+    _, taken = halves(job)
+    size = job.training.images[0].numel()
+    monkeypatch.setattr(room.table, "build", lambda *_, **__: Warming(size, job.num_classes))
+    torch.manual_seed(0)
+    whole, none = halves(foreign)
+    assert none == []
+    torch.manual_seed(0)
+    result, shares = resumed(foreign, taken[0])
+    assert same(result, whole)
+    assert len(shares) == job.trial.training.epochs
+
+
+@pytest.mark.parametrize("error", [MemoryError, KeyError, RuntimeError("can't allocate memory")])
+def test_a_snapshot_that_cannot_be_taken_costs_no_training(monkeypatch, error) -> None:
+    def fails(*_):
+        raise error
+
+    job = jobs(0)["adam"]
+    whole, _ = halves(job)
+    monkeypatch.setattr(Snapshot, "to_bytes", fails)
+    result, taken = halves(job)
+    assert same(result, whole)
+    assert taken == []
+
+
+def test_snapshots_are_as_far_apart_as_asked_for(monkeypatch) -> None:
+    """Counted from a training's own beginning, whatever it waited for."""
+    now, taken = [0.0], []
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+
+    def progress(index: int, share: float) -> None:
+        now[0] += 1.0
+
+    some = [jobs(seed)["dsa"] for seed in range(3)]
+    epochs = some[0].trial.training.epochs
+    assert epochs == 16
+    numbered = dict(enumerate(some))
+    saving = Saving(lambda index, one: taken.append((index, one.epochs)), 5.0)
+    listener = partial(room._listener, progress, saving)
+    kind = room._kind(numbered, CPU, False)
+    monkeypatch.setattr(room, "_FOUND", {kind: 1})
+    dict(room._in_turns(numbered, CPU, listener, False, lambda: now[0]))
+    assert taken == [(index, epoch) for index in range(3) for epoch in (5, 10, 15)]
 
 
 def test_no_snapshot_before_its_time_nor_at_the_end() -> None:
@@ -121,11 +196,25 @@ def test_no_snapshot_before_its_time_nor_at_the_end() -> None:
         save({NOTES: torch.zeros(3, dtype=torch.uint8)}),
         save({NOTES: torch.frombuffer(bytearray(b"[1, 2]"), dtype=torch.uint8)}),
         save({NOTES: torch.frombuffer(bytearray(b'{"epochs": 1}'), dtype=torch.uint8)}),
+        save({NOTES: torch.frombuffer(bytearray(b'{"epochs": Infinity}'), dtype=torch.uint8)}),
+        save({NOTES: torch.frombuffer(bytearray(b"[" * 10**5), dtype=torch.uint8)}),
     ],
 )
-def test_what_is_no_snapshot_says_so(content: bytes) -> None:
+def test_what_is_no_snapshot_says_so(content: bytes, tmp_path) -> None:
     with pytest.raises(ValueError, match="not a snapshot"):
         Snapshot.from_bytes(content)
+    (tmp_path / "halfway").write_bytes(content)
+    assert epochs_in(tmp_path / "halfway") in (0, 1)
+
+
+def test_how_far_a_file_is_without_reading_its_tensors(tmp_path) -> None:
+    _, taken = halves(jobs(0)["adam"])
+    file, pipe = tmp_path / "halfway", tmp_path / "pipe"
+    for done, content in enumerate(taken, start=1):
+        file.write_bytes(content)
+        assert epochs_in(file) == done
+    os.mkfifo(pipe)
+    assert epochs_in(pipe) == epochs_in(tmp_path) == epochs_in(tmp_path / "none") == 0
 
 
 def test_moments_that_are_not_whole_are_refused() -> None:

@@ -64,7 +64,7 @@ def check(
     drop_weights: float | None = None,
     json_: Annotated[bool, Parameter(name="--json", negative="")] = False,
 ) -> int:
-    """Read every file of a store: how many trainings it holds, and what is damaged or left over.
+    """Read the trainings and weights of a store: how many there are, what is damaged or left over.
 
     Args:
         folder: the store; the user's own by default.
@@ -150,8 +150,8 @@ def _print_examined(place: Path, found: Examined, removed: list[Path], dropped: 
     print(
         f"{found.observations} trainings and {len(found.weights)} files of weights{size} in {place}"
     )
-    if found.halfway:
-        print(f"{len(found.halfway)} trainings halfway; the same command goes on with them")
+    if halfway := [path for path in found.halfway if path not in dropped]:
+        print(f"{len(halfway)} trainings kept halfway: the command that began them goes on there")
     for path in found.corrupt:
         print(f"damaged, is trained again when it is needed: {path}")
     for path in found.set_aside:

@@ -23,6 +23,7 @@ import numpy as np
 
 from ddranking.data.images import Dataset, Images
 from ddranking.errors import DDRankingError, MissingExtra
+from ddranking.files import open_regular
 from ddranking.protocol.trial import IMPLEMENTATION
 from ddranking.running.actor import Lacking, Ready, Remote
 from ddranking.running.groups import groups
@@ -213,8 +214,9 @@ class RayPool:
     def _send(self, paths: set[Path]) -> dict[Path, Any]:
         """References to the content of files, each put into the object store once."""
         for path in paths - self.sent.keys():
-            with suppress(OSError):  # gone since: it is trained again, as by any engine
-                self.sent[path] = self.ray.put(path.read_bytes())
+            # One that is gone since is trained again, as by any engine.
+            with suppress(OSError), open_regular(path) as file:
+                self.sent[path] = self.ray.put(file.read())
         return {path: self.sent[path] for path in paths if path in self.sent}
 
     def _answered(self) -> list[Hand]:
@@ -278,6 +280,11 @@ class RayPool:
             f"same command again, with fewer --workers. The last one: {brief(error)}"
         )
 
+    def _lives(self, task: Task) -> None:
+        """Deaths count from here: should this worker die, another one goes on where it was."""
+        self.lost.pop(task.trial.key, None)
+        self.deaths = 0
+
     def _news(self, watcher: Watcher, keep: Keep) -> Iterator[tuple[Task, Done]]:
         """Asks those who train how far they are; tells and yields what the last question gave."""
         for hand in self.hands:
@@ -292,6 +299,7 @@ class RayPool:
                 hand.told = None
                 for index in halfway.keys() - hand.given:
                     keep(hand.group[index], halfway[index])
+                    self._lives(hand.group[index])
                 for task, share in zip(hand.group, shares, strict=False):
                     watcher.running(task.trial, share)
                 yield from hand.take(answers)

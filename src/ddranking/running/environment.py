@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import os
 import platform
 import subprocess
 from functools import cache
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
@@ -33,6 +36,48 @@ def environment(device: torch.device, kernels: str | None = None) -> Environment
     )
 
 
+HEEDED = ("ATEN_", "CUBLAS_", "DNNL_", "MKL_", "NVIDIA_TF32_", "ONEDNN_", "TORCH_")
+"""How the names of variables begin by which libraries choose their kernels."""
+
+
+@cache
+def fingerprint(device: torch.device) -> str:
+    """All that last bits depend on, as far as it is known before a network is built.
+
+    More than an :func:`environment` says, as nobody has to read it: the sources of this package,
+    whose commit does not tell two changed trees apart; the libraries that bring networks and
+    augmentations; variables that choose kernels; the machine itself where its processor is unknown.
+    A training on a CPU has one thread, whatever this process has now.
+    """
+    package, sources = Path(__file__).resolve().parents[1], hashlib.sha256()
+    for path in sorted(package.rglob("*")):
+        if path.suffix in (".py", ".cpp", ".h"):
+            sources.update(f"{path.relative_to(package)}\n".encode() + path.read_bytes())
+    here = environment(device)
+    known = {
+        "environment": here.model_dump(mode="json", exclude={"threads", "kernels"}),
+        "sources": sources.hexdigest(),
+        "libraries": {name: _version(name) for name in ("torchvision", "timm")},
+        "variables": {name: os.environ[name] for name in sorted(os.environ) if _heeded(name)},
+        "node": platform.node() if here.device == UNKNOWN else None,
+    }
+    return json.dumps(known, sort_keys=True)
+
+
+def _heeded(name: str) -> bool:
+    return name.startswith(HEEDED)
+
+
+def _version(library: str) -> str | None:
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return None
+
+
+UNKNOWN = "unknown CPU"
+
+
 def cpu_name() -> str:
     """The processor's name as the kernel tells it."""
     try:
@@ -40,7 +85,7 @@ def cpu_name() -> str:
     except OSError:
         lines = []
     named = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    return next(named, "unknown CPU")
+    return next(named, UNKNOWN)
 
 
 def _commit() -> str | None:

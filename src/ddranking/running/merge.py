@@ -46,7 +46,7 @@ class Examined:
     """What a store holds, and which of its files are of no use.
 
     ``searched`` are the weights that a search kept for its finals; those of teachers are not.
-    ``halfway`` are trainings that a run began and none has finished.
+    ``halfway`` are trainings that a run began and none has finished; they are not read.
     """
 
     observations: int = 0
@@ -140,7 +140,8 @@ def examine(folder: Path) -> Examined:
             found.searched += [path] if path.stem in search else []
         else:
             found.corrupt.append(path)
-    found.halfway = sorted(folder.glob(f"??/*{HALFWAY}"))
+    begun = sorted(folder.glob(f"??/*{HALFWAY}"))
+    found.halfway = [path for path in begun if path.is_file()]
     found.set_aside = sorted(folder.glob("??/*.corrupt"))
     found.unfinished = unfinished(folder)
     return found

@@ -217,12 +217,19 @@ class Work:
         )
 
     def _keep(self, seen: Observation, done: Done) -> None:
+        try:
+            self._put(seen, done)
+        except StoreUnusable:  # perhaps for want of the room that its first half takes
+            self.store.drop_halfway(seen.key)
+            self._put(seen, done)
+
+    def _put(self, seen: Observation, done: Done) -> None:
         if done.weights is not None:
             self.store.put_weights(seen.key, done.weights)
         self.store.put(seen)
 
     def _keep_halfway(self, task: Task, halfway: Halfway) -> None:
-        with suppress(StoreUnusable):  # a full disk costs what was saved, not the training
+        with suppress(StoreUnusable):  # what cannot be kept is trained again, should it come to it
             self.store.put_halfway(task.trial.key, halfway.content)
 
     def _drop_what_was_kept(self, known: Mapping[str, Observation]) -> None:

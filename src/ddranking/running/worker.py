@@ -14,6 +14,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -21,8 +22,9 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
+from ddranking.files import open_regular
 from ddranking.protocol.trial import Trial
-from ddranking.running.environment import environment
+from ddranking.running.environment import environment, fingerprint
 from ddranking.running.sealed import is_whole, seal
 from ddranking.running.workbench import Workbench
 from ddranking.scoring.observation import Environment
@@ -96,7 +98,7 @@ Keep = Callable[[Task, Halfway], None]
 
 
 def forget(task: Task, halfway: Halfway) -> None:
-    """Of trainings that are too short to be resumed."""
+    """Keeps nothing."""
 
 
 def perform(
@@ -109,17 +111,16 @@ def perform(
 
     ``tell`` is called with a task's index and news of it.
     """
-    here = environment(device).model_dump_json()
+    here = fingerprint(device)
 
-    def save_halfway(index: int, snapshot: Snapshot) -> None:
-        place = f"{group[index].trial.key} {here}"
-        tell(index, Halfway(seal(snapshot.to_bytes(), place)))
+    def keep_halfway(index: int, snapshot: Snapshot) -> None:
+        tell(index, Halfway(seal(snapshot.to_bytes(), f"{group[index].trial.key} {here}")))
 
     jobs = []
     for task in group:
         job = workbench.job(task.trial, _weights(task), task.teachers)
-        jobs.append(replace(job, begun=_begun(task, f"{task.trial.key} {here}")))
-    saving = Saving(save_halfway, SAVE_SECONDS)
+        jobs.append(replace(job, begun=partial(_begun, task, here)))
+    saving = Saving(keep_halfway, SAVE_SECONDS)
     for index, result in fit_each(jobs, device, tell, saving=saving):
         yield (
             index,
@@ -142,12 +143,16 @@ def _weights(task: Task) -> dict[str, torch.Tensor] | None:
         return None
 
 
-def _begun(task: Task, place: str) -> Snapshot | None:
-    """What a run left of the training here; None, which means from the first epoch, of others."""
+def _begun(task: Task, here: str) -> Snapshot | None:
+    """What a run left of the training ``here``; None, which means to start anew, of all else."""
+    if task.begun is None:
+        return None
     try:
-        content = task.begun.read_bytes() if task.begun is not None else b""
-        return Snapshot.from_bytes(content) if is_whole(content, place) else None
-    except (OSError, ValueError):
+        with open_regular(task.begun) as file:
+            content = file.read()
+        whole = is_whole(content, f"{task.trial.key} {here}")
+        return Snapshot.from_bytes(content) if whole else None
+    except (OSError, ValueError, MemoryError):
         return None
 
 
@@ -184,9 +189,11 @@ def _serve(pipe: Connection) -> None:
 
     def report(index: int, news: News) -> None:
         nonlocal told
-        if isinstance(news, Halfway) or time.monotonic() - told >= REPORT_SECONDS:
+        if not isinstance(news, Halfway):
+            if time.monotonic() - told < REPORT_SECONDS:
+                return
             told = time.monotonic()
-            pipe.send((index, news))  # raises when the parent is gone, which ends this process
+        pipe.send((index, news))  # raises when the parent is gone, which ends this process
 
     while True:
         group = pipe.recv()

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -22,7 +22,7 @@ from ddranking.models import table
 from ddranking.protocol.rules import Precision
 from ddranking.protocol.trial import Trial
 from ddranking.training.arithmetic import forward, kernels
-from ddranking.training.lesson import Lesson, recordable, shape_of
+from ddranking.training.lesson import Lesson, is_foreign, recordable, shape_of
 from ddranking.training.memory import in_batches, in_smaller_groups, release
 from ddranking.training.recorded import cuda_recorder
 from ddranking.training.snapshot import Snapshot
@@ -35,8 +35,8 @@ class Job:
     """A trial with the data it names.
 
     ``weights`` are given where an earlier trial already ended with them (the search trial of a
-    selected rate); then nothing is trained and only ``evaluation`` is read. ``begun`` is given
-    where a run that was stopped left a snapshot of this training: it goes on from there.
+    selected rate); then nothing is trained and only ``evaluation`` is read. ``begun`` is asked,
+    when the training starts, for what a run that was stopped left of it: it goes on from there.
     """
 
     trial: Trial
@@ -45,7 +45,7 @@ class Job:
     num_classes: int
     weights: Mapping[str, Tensor] | None = None
     trusted: bool = False
-    begun: Snapshot | None = None
+    begun: Callable[[], Snapshot | None] = lambda: None
 
 
 @dataclass(frozen=True)
@@ -71,8 +71,11 @@ Progress = Callable[[int, float], None]
 class Saving:
     """Where snapshots of trainings go, so that a run that is stopped can go on from them.
 
+    There are none of a network of a user's own callable, of which nobody knows what it remembers.
+
     Attributes:
-        to: called between two epochs with the job's index and its training as it is.
+        to: called between two epochs with the job's index and its training as it is, which has to
+            be written down before it goes on.
         every: seconds between two snapshots of a training, and before the first.
     """
 
@@ -119,7 +122,6 @@ def fit_each(
     """
     gpu = device.type == "cuda"
     clock = _clock(device) if gpu and together is None else None
-
     listener = partial(_listener, progress, saving)
 
     def run(group: Mapping[int, Job]) -> Iterator[tuple[int, Result]]:
@@ -157,7 +159,7 @@ def _in_turns(
     """Trains a group in turns of an epoch: all of it, or with a clock as many at once as pay."""
     there = _moving(device)
     trainings = [
-        _training(number, job, device, record, there, listener(number))
+        _training(number, job, device, record, there, partial(listener, number))
         for number, job in group.items()
     ]
     at_once = len(group)
@@ -189,24 +191,24 @@ def _training(
     device: torch.device,
     record: bool,
     there: Moving,
-    told: Told,
+    listener: Callable[[], Told],
 ) -> Iterator[tuple[int, Result] | None]:
     """None after each epoch, then the job's number and result.
 
     Its seconds are those of its own turns. A GPU is asked ahead, so there a part of one training's
     may be counted as that of another one beside it.
     """
-    begun = time.monotonic()
+    since, told = time.monotonic(), listener()
     lesson = _lesson(job, device, record, there)
     seconds = lesson.begun.seconds if lesson.begun else 0.0
     for share in lesson.epochs() if job.weights is None else ():
-        told(lesson, share, seconds + time.monotonic() - begun)
-        seconds += time.monotonic() - begun
+        told(lesson, share, seconds + time.monotonic() - since)
+        seconds += time.monotonic() - since
         yield None
-        begun = time.monotonic()
+        since = time.monotonic()
     result = _result(lesson, there(job.evaluation))
     del lesson  # which would hold its memory for as long as others of the group train
-    yield number, replace(result, seconds=seconds + time.monotonic() - begun)
+    yield number, replace(result, seconds=seconds + time.monotonic() - since)
 
 
 Told = Callable[[Lesson, float, float], None]
@@ -214,15 +216,19 @@ Told = Callable[[Lesson, float, float], None]
 
 
 def _listener(progress: Progress, saving: Saving | None, number: int) -> Told:
-    """Tells of one job's progress, and takes its snapshots."""
+    """Tells of one job's progress, and takes its snapshots, from now on."""
     saved = time.monotonic()
 
     def told(lesson: Lesson, share: float, seconds: float) -> None:
         nonlocal saved
         progress(number, share)
-        if saving is not None and share < 1 and time.monotonic() - saved >= saving.every:
+        if saving is None or share == 1 or is_foreign(lesson.trial.student):
+            return
+        if time.monotonic() - saved < saving.every:
+            return
+        with suppress(Exception):  # what cannot be taken costs the snapshot, not the training
             saving.to(number, lesson.snapshot(seconds))
-            saved = time.monotonic()
+        saved = time.monotonic()
 
     return told
 
@@ -274,10 +280,12 @@ def _lesson(job: Job, device: torch.device, record: bool, there: Moving) -> Less
 
 def _begun(job: Job, network: nn.Module, device: torch.device) -> Snapshot | None:
     """What a stopped run left of this training, where going on gives what it would have given."""
-    if job.begun is None:
+    begun = None if is_foreign(job.trial.student) else job.begun()
+    if begun is None:
         return None
-    by = kernels(network, shape_of(job.training), job.trial.training.precision, device)
-    return job.begun if job.begun.is_of(network, by) else None
+    rules = job.trial.training
+    by = kernels(network, shape_of(job.training), rules.precision, device)
+    return begun if begun.is_of(network, by, rules.epochs) else None
 
 
 def _result(lesson: Lesson, evaluation: LabelledImages) -> Result:

@@ -30,7 +30,7 @@ from ddranking.training.drawn import forked, on_device, tensors
 from ddranking.training.losses import loss
 from ddranking.training.optim import Optimizer, Rate, rate_factor
 from ddranking.training.recorded import SHORT_STEP, Recorded, Recorder
-from ddranking.training.snapshot import Snapshot, copied
+from ddranking.training.snapshot import Snapshot, on_the_cpu
 from ddranking.training.targets import LabelledImages, Target, prepared, targets
 
 LIBRARIES = {"torchvision", "timm"}
@@ -124,24 +124,25 @@ class Lesson:
                 self.steps // self._steps_of_an_epoch(),
                 seconds,
                 kernels(self.network, shape_of(self.data), precision, self.device),
-                {name: copied(value) for name, value in self.network.state_dict().items()},
+                {name: on_the_cpu(value) for name, value in self.network.state_dict().items()},
                 {
-                    place: tuple(copied(value) for value in moments)
+                    place: tuple(on_the_cpu(value) for value in moments)
                     for place, moments in self._optimizer.moments.items()
                 },
             )
 
     def _resume(self, views: torch.Generator) -> int:
         """Puts the training where ``begun`` left it; the number of epochs that are done."""
-        if self.begun is None:
+        begun, self.begun = self.begun, None  # its memory is of no use any more
+        if begun is None:
             return 0
         assert self._optimizer is not None
-        self.network.load_state_dict(self.begun.network)
-        self._optimizer.remember(self.begun.moments)
-        for epoch in range(self.begun.epochs):  # draws what those epochs drew
+        self.network.load_state_dict(begun.network)
+        self._optimizer.remember(begun.moments)
+        for epoch in range(begun.epochs):  # draws what those epochs drew
             targets(self.trial.training.labels, self.data, epoch, views)
-        self.steps = self.begun.epochs * self._steps_of_an_epoch()
-        return self.begun.epochs
+        self.steps = begun.epochs * self._steps_of_an_epoch()
+        return begun.epochs
 
     def _steps_of_an_epoch(self) -> int:
         return -(-len(self.data.images) // self.trial.training.batch_size)
@@ -205,15 +206,15 @@ class Lesson:
 
 
 def draws_itself(network: nn.Module, student: str) -> bool:
-    """Whether a network draws random numbers in training: by its layers' names, or unknown.
-
-    Nobody knows what a user's own callable does.
-    """
-    source, colon, _ = student.partition(":")
+    """Whether a network draws random numbers in training: by its layers' names, or unknown."""
     kinds = {type(layer).__name__.lower() for layer in network.modules()}
-    return (bool(colon) and source not in LIBRARIES) or any(
-        "drop" in kind or "stochastic" in kind for kind in kinds
-    )
+    return is_foreign(student) or any("drop" in kind or "stochastic" in kind for kind in kinds)
+
+
+def is_foreign(student: str) -> bool:
+    """Whether a network is of a user's own callable: nobody knows what it draws, or remembers."""
+    source, colon, _ = student.partition(":")
+    return bool(colon) and source not in LIBRARIES
 
 
 def recordable(

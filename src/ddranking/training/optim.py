@@ -46,7 +46,7 @@ class Optimizer:
         """Goes on from :attr:`moments` of an optimiser of the same rules and parameters."""
         for place, remembered in moments.items():
             one = self.parameters[place]
-            self._moments[one] = tuple(value.to(one.device) for value in remembered)
+            self._moments[one] = tuple(value.to(one.device, copy=True) for value in remembered)
 
     def forget_gradients(self) -> None:
         for parameter in self.parameters:

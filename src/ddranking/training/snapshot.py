@@ -1,7 +1,8 @@
 """A training between two epochs: all that it takes to go on as if it had never been stopped.
 
 Random numbers are no part of it. What the epochs to come draw follows from the trial's seed, so
-that of the epochs before is drawn once more and left (:class:`ddranking.training.lesson.Lesson`).
+that of the epochs before is drawn once more and left (:class:`ddranking.training.lesson.Lesson`),
+which takes microseconds a step.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ NOTES = "notes"
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A training after some of its epochs; its tensors are on the CPU, and nobody else's.
+    """A training after some of its epochs.
+
+    On a CPU its tensors are those of the training itself: it is written down before that goes on.
 
     Attributes:
         epochs: how many are done.
@@ -40,14 +43,19 @@ class Snapshot:
     network: Mapping[str, Tensor]
     moments: Mapping[int, tuple[Tensor, ...]]
 
-    def is_of(self, network: nn.Module, kernels: str) -> bool:
-        """Whether ``network``, computed by ``kernels``, ends as if it had never been stopped.
+    def is_of(self, network: nn.Module, kernels: str, epochs: int) -> bool:
+        """Whether a training of ``epochs`` goes on from here as if it had never been stopped.
 
-        A training starts anew where it does not: its result may not depend on where it stopped.
+        It starts anew where it does not: its result may not depend on where it was stopped.
+
+        Args:
+            network: that is to be trained.
+            kernels: by what it is computed now.
+            epochs: of the training.
         """
         own = {name: value.shape for name, value in network.state_dict().items()}
         there = {name: value.shape for name, value in self.network.items()}
-        return kernels == self.kernels and own == there
+        return kernels == self.kernels and own == there and 0 < self.epochs < epochs
 
     def to_bytes(self) -> bytes:
         """In the safetensors format."""
@@ -85,19 +93,26 @@ class Snapshot:
                 network,
                 {at: tuple(of[n] for n in range(len(of))) for at, of in moments.items()},
             )
-        except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        except UNREADABLE as error:
             raise ValueError(f"not a snapshot of a training: {error}") from None
+
+
+UNREADABLE = (
+    SafetensorError, KeyError, TypeError, ValueError, OverflowError, RecursionError, MemoryError
+)  # fmt: skip
 
 
 def epochs_in(path: Path) -> int:
     """How many epochs a file says are done, of which nothing else is read: 0 of what is none."""
     try:
+        if not path.is_file():  # a pipe would be waited for
+            return 0
         with safe_open(path, framework="numpy") as file:
             return max(0, int(json.loads(file.get_tensor(NOTES).tobytes())["epochs"]))
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError):
+    except (OSError, *UNREADABLE):
         return 0
 
 
-def copied(tensor: Tensor) -> Tensor:
-    """On the CPU, contiguous, and nobody else's."""
-    return tensor.detach().to("cpu", copy=True).contiguous()
+def on_the_cpu(tensor: Tensor) -> Tensor:
+    """As safetensors takes it."""
+    return tensor.detach().cpu().contiguous()
