@@ -138,6 +138,10 @@ def test_a_score_says_what_an_earlier_one_left_halfway(run, good, monkeypatch) -
     said = run("score", good, *SCORE, "--store", "store", "--out", "out.json")
     assert said.code == 0
     assert "8 trainings, 0 known, 1 halfway; store " in said.err
+    said = run("plan", good, *SCORE, "--store", "empty")
+    assert "0 of 8 trainings are known, 1 are halfway; store" in " ".join(said.out.split())
+    said = run("plan", good, *SCORE, "--store", "empty", "--json")
+    assert json.loads(said.out)["halfway"] == {"key": 0.5}
 
 
 def test_plan_and_score_by_successive_halving(run, good) -> None:

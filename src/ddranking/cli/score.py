@@ -151,9 +151,10 @@ def plan(
     """
     made = study(file, rules.rules(arms), real=real.choice(), runtime=runtime.runtime())
     known = made.known()
-    rows = _plan_rows(made, known)
+    rows, halfway = _plan_rows(made, known), made.halfway(known)
     if json_:
-        print(json.dumps({"total": made.plan.total, "known": len(known), "trials": rows}, indent=1))
+        counts = {"total": made.plan.total, "known": len(known), "halfway": halfway}
+        print(json.dumps(counts | {"trials": rows}, indent=1))
         return
     from rich.console import Console
     from rich.table import Table
@@ -194,7 +195,10 @@ def plan(
         print(f"real_hard: {value:.1%}, {made.real_hard.kind} ({source})")
     for line in made.told:
         print(line)
-    print(f"{len(known)} of {made.plan.total} trainings are known; store: {made.store.folder}")
+    begun = f", {len(halfway)} are halfway" if halfway else ""
+    print(
+        f"{len(known)} of {made.plan.total} trainings are known{begun}; store: {made.store.folder}"
+    )
 
 
 def _plan_rows(made: Study, known) -> list[dict[str, object]]:
