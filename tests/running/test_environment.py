@@ -38,3 +38,47 @@ def test_it_is_said_by_what_a_network_was_computed(make_study) -> None:
     assert how in ("fused", "torch")
     assert able[0] == torch.backends.cpu.get_cpu_capability()
     assert ("AMX" in able) == torch.cpu._is_amx_tile_supported()
+
+
+def test_a_fingerprint_is_of_all_that_last_bits_depend_on(monkeypatch, tmp_path) -> None:
+    cpu, found = torch.device("cpu"), set()
+
+    def new() -> bool:
+        """Whether it is one that has not been seen yet."""
+        room.environment.cache_clear()
+        room.fingerprint.cache_clear()
+        before = len(found)
+        found.add(room.fingerprint(cpu))
+        return len(found) > before
+
+    assert new()
+    with monkeypatch.context() as changed:
+        changed.setattr(room, "_commit", lambda: "another")
+        changed.setenv("SOMETHING_ELSE", "1")
+        changed.setattr(torch, "get_num_threads", lambda: 77)
+        changed.setattr(room.platform, "node", lambda: "another")
+        assert not new()
+    for change in (
+        lambda to: to.setenv("ONEDNN_MAX_CPU_ISA", "AVX2"),
+        lambda to: to.setattr(room, "cpu_name", lambda: "another"),
+        lambda to: to.setattr(room, "version", lambda name: "another"),
+        lambda to: to.setattr(room, "_version", lambda name: "another"),
+    ):
+        with monkeypatch.context() as changed:
+            change(changed)
+            assert new()
+    with monkeypatch.context() as changed:
+        changed.setattr(room, "cpu_name", lambda: room.UNKNOWN)
+        assert new()
+        changed.setattr(room.platform, "node", lambda: "another")
+        assert new()
+    package = tmp_path / "ddranking"
+    (package / "running").mkdir(parents=True)
+    source = package / "fused.cpp"
+    source.write_text("one")
+    monkeypatch.setattr(room, "__file__", str(package / "running" / "environment.py"))
+    assert new()
+    source.write_text("other")
+    assert new()
+    monkeypatch.undo()
+    assert not new()

@@ -44,10 +44,11 @@ HEEDED = ("ATEN_", "CUBLAS_", "DNNL_", "MKL_", "NVIDIA_TF32_", "ONEDNN_", "TORCH
 def fingerprint(device: torch.device) -> str:
     """All that last bits depend on, as far as it is known before a network is built.
 
-    More than an :func:`environment` says, as nobody has to read it: the sources of this package,
-    whose commit does not tell two changed trees apart; the libraries that bring networks and
-    augmentations; variables that choose kernels; the machine itself where its processor is unknown.
-    A training on a CPU has one thread, whatever this process has now.
+    More than an :func:`environment` says, as nobody has to read it: the libraries that bring
+    networks and augmentations, variables that choose kernels, the machine itself where its
+    processor is unknown. The sources of this package stand for its commit, which does not tell two
+    changed trees apart, and is another one with every page of the documentation. A training on a
+    CPU has one thread, whatever this process has now.
     """
     package, sources = Path(__file__).resolve().parents[1], hashlib.sha256()
     for path in sorted(package.rglob("*")):
@@ -55,7 +56,7 @@ def fingerprint(device: torch.device) -> str:
             sources.update(f"{path.relative_to(package)}\n".encode() + path.read_bytes())
     here = environment(device)
     known = {
-        "environment": here.model_dump(mode="json", exclude={"threads", "kernels"}),
+        "environment": here.model_dump(mode="json", exclude={"commit", "threads", "kernels"}),
         "sources": sources.hexdigest(),
         "libraries": {name: _version(name) for name in ("torchvision", "timm")},
         "variables": {name: os.environ[name] for name in sorted(os.environ) if _heeded(name)},
