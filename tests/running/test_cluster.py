@@ -391,8 +391,30 @@ def grouped(monkeypatch) -> None:
     monkeypatch.setattr(cluster, "groups", by_rule)
 
 
+@pytest.fixture
+def dies(ray, monkeypatch):
+    """One worker at a time, of a kind that dies: it answers with what is in ``lost``.
+
+    That is seen only when ``told()``: until then it trains, and can be asked for news.
+    """
+    put, wait = ray.put, ray.wait
+
+    def dies_(kind: type, lost: list[Reference], told) -> None:
+        def waited(references, num_returns=1, timeout=None):
+            if num_returns == 1 and not told():
+                references = [each for each in references if each not in lost]
+            return wait(references, num_returns, timeout)
+
+        ray.cpus = 1
+        monkeypatch.setattr(cluster, "Remote", kind)
+        monkeypatch.setattr(ray, "put", lambda value: value if value in lost else put(value))
+        monkeypatch.setattr(ray, "wait", waited)
+
+    return dies_
+
+
 def test_what_a_worker_finished_before_it_died_is_not_trained_again(
-    ray, make_study, recorder, locally, grouped, monkeypatch
+    ray, make_study, recorder, locally, grouped, dies
 ) -> None:
     """The first worker dies in the second training of its group, the first of which was told."""
     lost: list[Reference] = []
@@ -408,17 +430,11 @@ def test_what_a_worker_finished_before_it_died_is_not_trained_again(
                 return lost[0]
             return answers
 
-    put, wait = ray.put, ray.wait
+    def told() -> bool:
+        return bool(recorder.keys)
 
-    def waited(references, num_returns=1, timeout=None):
-        if not recorder.keys and num_returns == 1:  # it trains until its first answer has come
-            references = [each for each in references if each not in lost]
-        return wait(references, num_returns, timeout)
-
-    monkeypatch.setattr(cluster, "Remote", Dying)
-    monkeypatch.setattr(ray, "put", lambda value: value if value in lost else put(value))
-    monkeypatch.setattr(ray, "wait", waited)
-    ray.cpus, study = 1, make_study()
+    dies(Dying, lost, told)
+    study = make_study()
     with RayPool(study.workbench) as pool:
         record = study.record(study.run(pool, recorder))
     assert timeless(record) == locally
@@ -429,7 +445,7 @@ def test_what_a_worker_finished_before_it_died_is_not_trained_again(
 
 
 def test_what_a_worker_kept_before_it_died_is_gone_on_with(
-    ray, make_study, recorder, locally, monkeypatch, tmp_path
+    ray, make_study, recorder, locally, dies, monkeypatch, tmp_path
 ) -> None:
     """On another worker, which gets the newest of it, as a copy of its own."""
     lost: list[Reference] = []
@@ -448,12 +464,8 @@ def test_what_a_worker_kept_before_it_died_is_gone_on_with(
             lost.append(Reference(Lost("The actor died unexpectedly.")))
             return lost[0]
 
-    put, wait = ray.put, ray.wait
-
-    def waited(references, num_returns=1, timeout=None):
-        if num_returns == 1 and not kept():  # it trains until this has been asked for
-            references = [each for each in references if each not in lost]
-        return wait(references, num_returns, timeout)
+    def told() -> bool:
+        return bool(kept())
 
     def kept() -> list[bytes]:
         return [path.read_bytes() for path in (tmp_path / "store").rglob("*.halfway")]
@@ -464,10 +476,8 @@ def test_what_a_worker_kept_before_it_died_is_gone_on_with(
 
     newest: list[bytes] = []
     monkeypatch.setattr(worker, "SAVE_SECONDS", 0.0)
-    monkeypatch.setattr(cluster, "Remote", Dying)
-    monkeypatch.setattr(ray, "put", lambda value: value if value in lost else put(value))
-    monkeypatch.setattr(ray, "wait", waited)
-    ray.cpus, study = 1, make_study()
+    dies(Dying, lost, told)
+    study = make_study()
     with RayPool(study.workbench) as pool:
         dismiss = RayPool._dismiss
         monkeypatch.setattr(pool, "_dismiss", gave_up)
@@ -481,7 +491,7 @@ def test_what_a_worker_kept_before_it_died_is_gone_on_with(
 
 
 def test_the_newest_of_a_training_travels_each_time(
-    ray, make_study, recorder, locally, monkeypatch, tmp_path
+    ray, make_study, recorder, locally, dies, tmp_path
 ) -> None:
     """Its workers die one after the other, more often than a training may end them."""
     place, given, lost = {}, [], []
@@ -499,18 +509,12 @@ def test_the_newest_of_a_training_travels_each_time(
             lost.append(Reference(Lost("The actor died unexpectedly.")))
             return lost[-1]
 
-    put, wait = ray.put, ray.wait
-
-    def waited(references, num_returns=1, timeout=None):
+    def told() -> bool:
         kept = [path.read_bytes() for path in (tmp_path / "store").rglob("*.halfway")]
-        if num_returns == 1 and not set(place.values()) <= set(kept):  # it has not been asked yet
-            references = [each for each in references if each not in lost]
-        return wait(references, num_returns, timeout)
+        return set(place.values()) <= set(kept)
 
-    monkeypatch.setattr(cluster, "Remote", Dying)
-    monkeypatch.setattr(ray, "put", lambda value: value if value in lost else put(value))
-    monkeypatch.setattr(ray, "wait", waited)
-    ray.cpus, study = 1, make_study()
+    dies(Dying, lost, told)
+    study = make_study()
     with RayPool(study.workbench) as pool:
         record = study.record(study.run(pool, recorder))
     assert timeless(record) == locally

@@ -39,6 +39,8 @@ def environment(device: torch.device, kernels: str | None = None) -> Environment
 HEEDED = ("ATEN_", "CUBLAS_", "DNNL_", "MKL_", "NVIDIA_TF32_", "ONEDNN_", "TORCH_")
 """How the names of variables begin by which libraries choose their kernels."""
 
+UNKNOWN = "unknown CPU"
+
 
 @cache
 def fingerprint(device: torch.device) -> str:
@@ -74,9 +76,6 @@ def _version(library: str) -> str | None:
         return version(library)
     except PackageNotFoundError:
         return None
-
-
-UNKNOWN = "unknown CPU"
 
 
 def cpu_name() -> str:

@@ -2,7 +2,7 @@
 
 Random numbers are no part of it. What the epochs to come draw follows from the trial's seed, so
 that of the epochs before is drawn once more and left (:class:`ddranking.training.lesson.Lesson`),
-which takes microseconds a step.
+which takes 0.1 to 3 ms for a step of 256 images of 32 px.
 """
 
 from __future__ import annotations
